@@ -1,0 +1,92 @@
+/*
+ * The one error type of pgcairn.
+ *
+ * A function that can fail returns int: 0, or a negative code of the list below, and fills the
+ * struct error it was given. The message says what, on what, and why, in the server's or system's
+ * own words; the hint says what to do about it. Whoever returns an error does not log it: command/
+ * and daemon/ print it, once.
+ *
+ *     if (fd < 0)
+ *         return error_set_errno(err, errno, "could not open \"%s\"", path);
+ *
+ * On the way up a caller may put context in front with error_prefix(). Messages never hold secrets.
+ * A struct error has no owned memory: it is copied by assignment and needs no release. It may be
+ * NULL where the caller only wants the code. Not shared between threads without a lock.
+ */
+#ifndef PGCAIRN_BASE_ERROR_H
+#define PGCAIRN_BASE_ERROR_H
+
+#include <stdbool.h>
+
+#include "base/cleanup.h"
+
+/*
+ * X(enumerator, name in JSON, exit status of the program, worth another try)
+ * Exit statuses: 1 the work failed, 2 usage or policy, 3 could not tell, 4 busy, 5 interrupted.
+ */
+#define ERROR_LIST(X)                                                                              \
+    X(ERR_USAGE, "usage", 2, false)           /* wrong command line */                             \
+    X(ERR_POLICY, "policy", 2, false)         /* wrong policy file */                              \
+    X(ERR_FAILED, "failed", 1, false)         /* the work could not be done */                     \
+    X(ERR_MEMORY, "out_of_memory", 1, true)   /* an allocation failed */                           \
+    X(ERR_LIMIT, "limit", 1, false)           /* a named limit was reached */                      \
+    X(ERR_IO, "io", 1, false)                 /* the operating system refused */                   \
+    X(ERR_NO_SPACE, "no_space", 1, false)     /* disk or quota full */                             \
+    X(ERR_PERMISSION, "permission", 1, false) /* no right to do it, here or on the server */       \
+    X(ERR_NOT_FOUND, "not_found", 1, false)   /* the named thing does not exist */                 \
+    X(ERR_EXISTS, "exists", 1, false)         /* it exists and must not be overwritten */          \
+    X(ERR_CORRUPT, "corrupt", 1, false)       /* stored bytes are not what was stored */           \
+    X(ERR_SQL, "sql", 1, false)               /* the server refused a statement */                 \
+    X(ERR_CONFLICT, "conflict", 1, true)      /* lock timeout, deadlock, changed under us */       \
+    X(ERR_CONNECTION, "connection", 3, true)  /* a server can't be reached or went away */         \
+    X(ERR_AUTH, "authentication", 3, false)   /* a server refused who we are */                    \
+    X(ERR_UNKNOWN, "unknown", 3, false)       /* could not tell: unreadable listing or manifest */ \
+    X(ERR_TIMEOUT, "timeout", 1, true)        /* took longer than allowed */                       \
+    X(ERR_BUSY, "busy", 4, true)              /* another run holds the lock */                     \
+    X(ERR_INTERRUPTED, "interrupted", 5, false) /* SIGINT or SIGTERM */                            \
+    X(ERR_CHILD, "child", 1, false)             /* a child process failed */
+
+enum error_code {
+    ERR_OK = 0,
+    ERR_FIRST_ = -1000,
+#define X(code, name, status, retryable) code,
+    ERROR_LIST(X)
+#undef X
+};
+
+enum {
+    ERROR_MESSAGE_MAX = 2048, /* bytes with the final NUL; longer text is cut */
+    ERROR_HINT_MAX = 1024,
+};
+
+struct error {
+    int code; /* 0 while nothing went wrong */
+    char message[ERROR_MESSAGE_MAX];
+    char hint[ERROR_HINT_MAX]; /* empty when there is none */
+};
+
+#define ERROR_NONE ((struct error){.code = 0})
+
+/* Sets code and message, forgets the hint. Returns code. */
+int error_set(struct error *err, int code, const char *format, ...) _printf_(3, 4);
+
+/* As error_set, with ": strerror(saved_errno)" behind; the code follows from saved_errno (ENOSPC,
+ * EDQUOT: ERR_NO_SPACE; EACCES, EPERM, EROFS: ERR_PERMISSION; ENOENT: ERR_NOT_FOUND; EEXIST:
+ * ERR_EXISTS; ENOMEM: ERR_MEMORY; others ERR_IO). Returns the code. */
+int error_set_errno(struct error *err, int saved_errno, const char *format, ...) _printf_(3, 4);
+
+/* Sets the hint of an error that is already set. Returns its code. */
+int error_hint(struct error *err, const char *format, ...) _printf_(2, 3);
+
+/* Puts "text: " in front of the message. Returns the code. */
+int error_prefix(struct error *err, const char *format, ...) _printf_(2, 3);
+
+int error_no_memory(struct error *err);
+
+void error_clear(struct error *err);
+
+const char *error_code_name(int code); /* "no_space" */
+int error_exit_status(int code);       /* 0 for 0 */
+bool error_is_retryable(int code);
+
+#endif

@@ -1,0 +1,81 @@
+/*
+ * Facts: the plain structs that the repository fills and the verdicts (retention, audit) read. No
+ * I/O, no rules; nothing here knows how a fact was learnt. All instants are microseconds UTC, all
+ * sizes bytes. Owned strings; facts_clear() releases everything. Not shared between threads while
+ * they are being filled.
+ *
+ * What is not known is said so: `state` UNKNOWN for a backup whose manifest can't be read, and
+ * `complete` false for a listing that ended early. A verdict must keep what it does not know.
+ */
+#ifndef PGCAIRN_FACTS_FACTS_H
+#define PGCAIRN_FACTS_FACTS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/instant.h"
+
+enum {
+    FACTS_BACKUPS_MAX = 1000000, /* backups of one repository */
+    FACTS_HOLDS_MAX = 100000,
+};
+
+enum backup_kind { BACKUP_DUMP, BACKUP_SNAPSHOT };
+
+enum backup_state {
+    BACKUP_GOOD,          /* has a readable manifest */
+    BACKUP_RUNNING,       /* no manifest, but a lock is held or the heartbeat is fresh */
+    BACKUP_GARBAGE,       /* no manifest, no lock, and nothing newer than 24 h */
+    BACKUP_FRESH_REMAINS, /* no manifest and no lock, but too young to be called garbage */
+    BACKUP_UNKNOWN,       /* something could not be read: kept, and the run fails */
+};
+
+struct facts_backup {
+    char *id;  /* 20261121T020000Z-x7q2 */
+    char *job; /* name of the job that made it; "" when unknown */
+    enum backup_kind kind;
+    enum backup_state state;
+    int64_t started_us;
+    int64_t completed_us; /* INSTANT_NONE unless good */
+    int64_t newest_us;    /* newest heartbeat or object, for those without a manifest */
+    int64_t bytes_source; /* read from the server */
+    int64_t bytes_stored;
+    char **databases;   /* of a dump; NULL-terminated, sorted; NULL for a snapshot */
+    int server_major;   /* 0 when unknown */
+    int verified_level; /* 0 = never verified, 1..3 */
+    int64_t verified_us;
+    int64_t locked_until_us; /* object lock; INSTANT_NONE when none */
+    int64_t drilled_us;      /* last drill passed; INSTANT_NONE when never */
+};
+
+struct facts_hold {
+    char *hold_id;
+    char *backup_id;
+    char *holder;
+    char *reason;
+    int64_t created_us;
+    int64_t expires_us; /* INSTANT_NONE = never */
+};
+
+struct facts {
+    char *cluster;
+    bool complete;                /* every listing was read to its end */
+    struct facts_backup *backups; /* any order */
+    size_t backup_count;
+    size_t backup_allocated;
+    struct facts_hold *holds;
+    size_t hold_count;
+    size_t hold_allocated;
+};
+
+void facts_clear(struct facts *facts);
+
+/* Appends a zeroed entry, owned by facts; valid until the next append. */
+int facts_add_backup(struct facts *facts, struct facts_backup **ret_backup, struct error *err);
+int facts_add_hold(struct facts *facts, struct facts_hold **ret_hold, struct error *err);
+
+const char *backup_kind_name(enum backup_kind kind);    /* "dump" */
+const char *backup_state_name(enum backup_state state); /* "good" */
+
+#endif

@@ -1,0 +1,129 @@
+/*
+ * The policy: one YAML file, a cluster, its repository, its jobs, as plain structs.
+ *
+ * Pure: the caller reads the file and the environment and passes both in; no clock, no globals.
+ * policy_parse() reports every problem of the text at once, in order of their lines, each with line
+ * and column; a policy with an error is not returned. Warnings come with a good policy.
+ *
+ * Ownership: everything hangs on struct policy and goes with policy_free(). Strings are never NULL
+ * unless said so. Units: microseconds, bytes. Immutable after parsing, so threads may share it.
+ */
+#ifndef PGCAIRN_POLICY_POLICY_H
+#define PGCAIRN_POLICY_POLICY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/strv.h"
+#include "cron/cron.h"
+
+enum {
+    POLICY_BYTES_MAX = 1 << 20,
+    POLICY_JOBS_MAX = 200,
+    POLICY_LIST_MAX = 1000,    /* databases, tables, assertions, notifications */
+    POLICY_PROBLEMS_MAX = 200, /* problems reported for one file */
+    POLICY_CONNECTIONS_MAX = 64,
+};
+
+enum job_type {
+    JOB_WAL,
+    JOB_DUMP,
+    JOB_SNAPSHOT,
+    JOB_VACUUM,
+    JOB_PRUNE,
+    JOB_VERIFY,
+    JOB_DRILL,
+    JOB_AUDIT,
+    JOB_TYPE_COUNT,
+};
+
+enum missed_rule { MISSED_ONCE, MISSED_ALL, MISSED_SKIP };
+enum overlap_rule { OVERLAP_SKIP, OVERLAP_QUEUE };
+
+/* Which backups a job's own are kept. A count of 0 and within_us of 0 mean that the rule is absent;
+ * is_set is false when the job has no `keep:` at all (everything is kept, with a warning). */
+struct keep_rules {
+    bool is_set;
+    int64_t within_us;
+    int last, hourly, daily, weekly, monthly, yearly;
+    int line; /* of `keep:`, 1-based; 0 when absent */
+};
+
+struct policy_job {
+    char *name;
+    enum job_type type;
+    int line;                   /* of the job, 1-based */
+    char *schedule_text;        /* "" when the job has no schedule (run by hand only) */
+    struct cron_expr *schedule; /* NULL without a schedule; hash id is "CLUSTER/JOB" */
+    char *timezone;             /* IANA name, the policy's unless set here */
+    struct keep_rules keep;
+    int64_t timeout_us;
+    int retries;
+    enum missed_rule on_missed;
+    int64_t jitter_us;
+    enum overlap_rule overlap;
+    int64_t lock_wait_us;
+    char *connection; /* own connection string, normalised; NULL = the policy's */
+    int jobs;         /* workers; cut to max_connections */
+    /* vacuum */
+    bool analyze;
+    int64_t budget_us;  /* 0 = no budget */
+    struct strv tables; /* psql patterns; empty = all that need it */
+    /* verified level demanded before an item counts (prune); 0 = none */
+    int require_verified;
+};
+
+struct policy {
+    char *file;      /* as given, for messages */
+    char sha256[65]; /* hex of the text as read, before ${} expansion */
+    char *cluster;
+    char *timezone;
+    char *connection;      /* normalised for libpq, with the password if it has one: secret */
+    char *password_file;   /* NULL when absent */
+    char *passfile;        /* NULL when absent */
+    struct strv databases; /* globs; empty = all that accept connections */
+    int databases_line;
+    int max_connections;
+    char *bindir; /* "auto" or an absolute folder */
+    char *repository_url;
+    int compression_level;
+    int compression_threads; /* 0 = auto */
+    int64_t rate_limit;      /* bytes per second, 0 = none */
+    struct policy_job *jobs;
+    size_t job_count;
+};
+
+struct policy_problem {
+    int line, column; /* 1-based */
+    bool is_warning;
+    char *message;
+};
+
+struct policy_problems {
+    struct policy_problem *items; /* in order of line and column */
+    size_t count;
+    size_t error_count; /* those that are no warnings */
+};
+
+/* Looks up a ${VAR}; NULL when it is not set. context is the caller's. */
+typedef const char *(*policy_getenv)(const char *name, void *context);
+
+/*
+ * Parses text (the content of `file`, a name for messages). 0 and *ret_policy, or ERR_POLICY with
+ * at least one error among the problems and a summary in err. Problems are filled either way; the
+ * caller clears them.
+ */
+int policy_parse(const char *file, const char *text, size_t length, policy_getenv get_env,
+                 void *context, struct policy **ret_policy, struct policy_problems *ret_problems,
+                 struct error *err);
+struct policy *policy_free(struct policy *policy);
+void policy_problems_clear(struct policy_problems *problems);
+
+const struct policy_job *policy_find_job(const struct policy *policy, const char *name);
+const char *job_type_name(enum job_type type);
+bool job_type_available(enum job_type type); /* whether this version can run such jobs */
+
+DEFINE_FREEP(struct policy *, policy_free)
+
+#endif

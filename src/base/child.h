@@ -1,0 +1,83 @@
+/*
+ * The one way to start a child process: an argv vector (no shell), its own environment additions,
+ * pipes where asked for, its own process group, every other descriptor closed on exec.
+ *
+ *     struct child child;
+ *     struct child_spec spec = {.argv = argv.items, .env = env.items, .output = CHILD_PIPE};
+ *     child_start(&spec, &child, err);
+ *     ... read child.output_fd ...
+ *     child_wait(&child, timeout_us, &status, err);   reaps, closes the pipes
+ *     child_clear(&child);                            kills the group if it still runs, reaps
+ *
+ * What the child writes on stderr is kept (the last CHILD_STDERR_MAX bytes) by a thread of the
+ * own and is at hand after child_wait() in child.stderr_text. Secrets go into env, never
+ * into argv. A struct child belongs to one thread.
+ */
+#ifndef PGCAIRN_BASE_CHILD_H
+#define PGCAIRN_BASE_CHILD_H
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/instant.h"
+
+enum { CHILD_STDERR_MAX = 16 << 10, CHILD_KILL_GRACE_US = 5000000 };
+
+enum child_stream {
+    CHILD_NULL,    /* /dev/null */
+    CHILD_PIPE,    /* a pipe to us */
+    CHILD_INHERIT, /* ours */
+};
+
+struct child_spec {
+    const char *const *argv; /* argv[0] is the program: a path, or a name found on PATH */
+    const char *const *env;  /* NULL or "NAME=VALUE" and "NAME" (unset), over our environment */
+    enum child_stream input, output;
+    bool inherit_stderr; /* else it is kept in stderr_text */
+};
+
+struct child {
+    pid_t pid;               /* 0 when none runs */
+    int input_fd, output_fd; /* -1 unless piped; ours to close */
+    int stderr_fd;
+    bool has_reader;
+    pthread_t stderr_reader;
+    char stderr_text[CHILD_STDERR_MAX + 1];
+    size_t stderr_length;
+};
+
+struct child_status {
+    bool exited;
+    int exit_status; /* valid when exited */
+    int signal;      /* valid when not */
+};
+
+int child_start(const struct child_spec *spec, struct child *ret_child, struct error *err);
+
+/* Waits for the end; timeout_us < 0 waits for ever, over it is ERR_TIMEOUT and the child still
+ * runs. An exit status other than 0 is no error here: look at ret_status. */
+int child_wait(struct child *child, int64_t timeout_us, struct child_status *ret_status,
+               struct error *err);
+
+/* Non-blocking: ret_ended tells whether it has ended (and was reaped). */
+int child_poll(struct child *child, bool *ret_ended, struct child_status *ret_status,
+               struct error *err);
+
+/* Sends a signal to the child's whole process group. */
+void child_signal(struct child *child, int signal);
+
+/* SIGTERM to the group, SIGKILL after the grace, reaped; does nothing when none runs. */
+void child_clear(struct child *child);
+
+/* Runs to the end with output gathered in `output` (its limit holds; NULL discards it). An exit
+ * status other than 0 is ERR_CHILD with the last line of its stderr as the reason. */
+int child_run(const struct child_spec *spec, struct buf *output, struct error *err);
+
+/* The error for a child that ended badly: "NAME failed (exit status 1): last lines of its stderr".
+ */
+int child_error(const struct child *child, const char *name, const struct child_status *status,
+                struct error *err);
+
+#endif

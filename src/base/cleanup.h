@@ -52,12 +52,12 @@ static inline void closedirp(DIR **dir)
         closedir(*dir);
 }
 
-/* Defines NAMEp() for a type that is released by x_free(struct x *), for use in _cleanup_(). */
-#define DEFINE_FREEP(type, free_function)         \
-    static inline void free_function##p(type **p) \
-    {                                             \
-        if (*p)                                   \
-            free_function(*p);                    \
+/* Defines FREEp() for pointers of a type that FREE(pointer) releases: _cleanup_(FREEp). */
+#define DEFINE_FREEP(pointer_type, free_function)        \
+    static inline void free_function##p(pointer_type *p) \
+    {                                                    \
+        if (*p)                                          \
+            free_function(*p);                           \
     }
 
 #endif

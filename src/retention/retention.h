@@ -1,0 +1,128 @@
+/*
+ * Retention: what is kept, what goes, and why, as pure functions of (facts, policy, now). No I/O
+ * and no clock; the same code answers `prune`, `simulate`, `list` and later `audit`. The rules, and
+ * the reasons for them, are in README.md beside this file.
+ *
+ *     struct retention_plan plan = {0};
+ *     if ((rc = retention_plan_make(&facts, policy, &zones, now_us, &plan, err))) ...
+ *     if (plan.refused) ...            nothing may be deleted at all; every decision says keep
+ *     else if (plan.needs_force) ...   a person must agree
+ *     for each plan.decisions[i] ...
+ *     retention_plan_clear(&plan);
+ *
+ * A plan borrows the ids from the facts, which must outlive it. Thread-safe: nothing is shared.
+ * Errors: ERR_MEMORY and ERR_LIMIT only; bad facts are never an error but a decision to keep.
+ */
+#ifndef PGCAIRN_RETENTION_RETENTION_H
+#define PGCAIRN_RETENTION_RETENTION_H
+
+#include "base/strv.h"
+#include "base/zone.h"
+#include "facts/facts.h"
+#include "policy/policy.h"
+
+/* A backup dated further than this ahead of `now` was made by a machine with another clock. */
+#define RETENTION_SKEW_US US_PER_HOUR
+
+enum {
+    RETENTION_HASH_MAX = 65,          /* hex of a SHA-256 and a NUL */
+    RETENTION_GUARD_COUNT = 5,        /* so many of one kind may always go without --force */
+    RETENTION_WARNINGS_MAX = 1000,    /* further ones are dropped: they only repeat */
+    RETENTION_DAYS_MAX = 36600,       /* of a simulation */
+    RETENTION_SIMULATED_MAX = 200000, /* backups present at one time in a simulation */
+};
+
+/* The zones of the calendar buckets: the policy's, and for each of policy->jobs its own, in the
+ * same order. work/zones.h loads them. */
+struct retention_zones {
+    const struct zone *policy;
+    const struct zone *const *jobs; /* NULL, or policy->job_count entries; NULL = the policy's */
+};
+
+enum retention_action { RETENTION_KEEP, RETENTION_DELETE };
+
+struct retention_decision {
+    const char *id; /* borrowed from the facts */
+    enum backup_kind kind;
+    enum retention_action action;
+    /* Why, for machines. Kept: hold lock within last hourly daily weekly monthly yearly grace
+     * drilled floor future no-job no-keep running unfinished unknown incomplete. Deleted: expired
+     * garbage. */
+    const char *rule;
+    char *reason; /* why, for people: "daily 3 of 7: newest of 2026-11-20" */
+    /* Kept: not before this can it go, as far as `within`, holds and locks tell; INSTANT_NONE when
+     * nothing tells. Deleted: INSTANT_NONE. */
+    int64_t until_us;
+    int64_t started_us; /* INSTANT_NONE when not known */
+    int64_t bytes;      /* stored */
+};
+
+struct retention_plan {
+    struct retention_decision *decisions; /* one per backup; by kind, then newest first */
+    size_t count;
+    size_t delete_count;
+    int64_t bytes_freed;
+    char hash[RETENTION_HASH_MAX]; /* of cluster, ids and actions; not of `now` or the reasons */
+    char *refused;                 /* why nothing may be deleted now; NULL when nothing stands in
+                                    * the way. No decision says delete then. */
+    char *needs_force;             /* why a person must agree; NULL when nobody has to */
+    struct strv warnings;          /* what an operator should know, one line each */
+    size_t *by_id;                 /* indices of decisions in order of id; see retention_find */
+};
+
+int retention_plan_make(const struct facts *facts, const struct policy *policy,
+                        const struct retention_zones *zones, int64_t now_us,
+                        struct retention_plan *ret_plan, struct error *err);
+void retention_plan_clear(struct retention_plan *plan);
+
+/* The decision on one backup, NULL when the plan has none. */
+const struct retention_decision *retention_find(const struct retention_plan *plan, const char *id);
+
+const char *retention_action_name(enum retention_action action); /* "keep" */
+
+/*
+ * What a policy keeps in its steady state: the fires of the schedules are generated, each makes a
+ * good backup of `average_bytes` of its job, each prune applies the planner. The history first runs
+ * unseen for as long as the longest rule reaches, then `days` days up to `now_us` are reported.
+ * Without a scheduled prune job one is assumed daily (retention_contradictions() warns of that).
+ */
+struct retention_simulated_job {
+    const struct policy_job *job; /* borrowed from the policy */
+    size_t kept;                  /* after the last prune */
+    size_t kept_peak;             /* the most there were at one time in the reported days */
+    int64_t oldest_s;             /* age of the oldest kept one after the last prune */
+    int64_t bytes, bytes_peak;    /* estimates; 0 when no average is known */
+};
+
+struct retention_simulated_day {
+    int64_t end_us;       /* the state at this instant */
+    size_t made, deleted; /* during the day */
+    size_t kept;          /* of all jobs */
+    int64_t bytes;
+    int64_t window_s; /* how far back the oldest kept backup lies */
+};
+
+struct retention_simulation {
+    size_t day_count, job_count;
+    struct retention_simulated_day *days;
+    struct retention_simulated_job *jobs; /* those that make backups in this version */
+    int64_t window_min_s, window_max_s;   /* over the reported days */
+    bool settled;                         /* false: some rule reaches further than was run */
+};
+
+/* average_bytes: one estimate per policy->jobs, or NULL. ERR_LIMIT when days or the number of
+ * backups go over the limits above; ERR_USAGE for days < 1. */
+int retention_simulate(const struct policy *policy, const struct retention_zones *zones,
+                       const int64_t *average_bytes, int64_t now_us, int64_t days,
+                       struct retention_simulation *ret_simulation, struct error *err);
+void retention_simulation_clear(struct retention_simulation *simulation);
+
+/*
+ * What in a policy contradicts itself, as warnings with lines, in their order; only what concerns
+ * jobs that this version can run. The caller clears them with policy_problems_clear().
+ */
+int retention_contradictions(const struct policy *policy, const struct retention_zones *zones,
+                             int64_t now_us, struct policy_problems *ret_warnings,
+                             struct error *err);
+
+#endif

@@ -1,0 +1,176 @@
+#include "pack/volume.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <string.h>
+
+enum { BLOCK_BYTES = 256 << 10, MEMBER_MODE = 0600 };
+
+struct volume {
+    struct archive *archive; /* NULL for VOLUME_PLAIN */
+    struct archive_entry *entry;
+    struct store_writer *writer;
+    struct rate *rate;
+    enum volume_kind kind;
+    int64_t time_us;
+    int64_t stored, plain;
+    struct error store_error; /* why the store refused, while libarchive only knows that it did */
+};
+
+static int put_bytes(struct volume *volume, const void *data, size_t length, struct error *err)
+{
+    if (volume->rate)
+        rate_take(volume->rate, (int64_t)length);
+    int rc = store_write(volume->writer, data, length, err);
+    if (!rc)
+        volume->stored += (int64_t)length;
+    return rc;
+}
+
+static la_ssize_t on_write(struct archive *archive, void *context, const void *data, size_t length)
+{
+    struct volume *volume = context;
+    if (put_bytes(volume, data, length, &volume->store_error)) {
+        archive_set_error(archive, ARCHIVE_ERRNO_MISC, "the store refused");
+        return -1;
+    }
+    return (la_ssize_t)length;
+}
+
+static int archive_failed(struct volume *volume, struct error *err)
+{
+    if (volume->store_error.code) {
+        if (err)
+            *err = volume->store_error;
+        return volume->store_error.code;
+    }
+    const char *text = archive_error_string(volume->archive);
+    return error_set(err, ERR_IO, "could not write a volume: %s",
+                     text ? text : "libarchive failed");
+}
+
+static bool set_filter(struct archive *archive, const struct volume_options *options)
+{
+    char level[16], threads[16];
+    snprintf(level, sizeof(level), "%d", options->level);
+    snprintf(threads, sizeof(threads), "%d", options->threads);
+    return archive_write_add_filter_zstd(archive) == ARCHIVE_OK &&
+           archive_write_set_filter_option(archive, "zstd", "compression-level", level) ==
+               ARCHIVE_OK &&
+           (options->threads == 0 ||
+            archive_write_set_filter_option(archive, "zstd", "threads", threads) == ARCHIVE_OK);
+}
+
+static int open_archive(struct volume *volume, const struct volume_options *options,
+                        struct error *err)
+{
+    struct archive *archive = volume->archive = archive_write_new();
+    volume->entry = archive_entry_new();
+    if (!archive || !volume->entry)
+        return error_no_memory(err);
+    int format = volume->kind == VOLUME_TAR ? archive_write_set_format_pax_restricted(archive)
+                                            : archive_write_set_format_raw(archive);
+    if (format != ARCHIVE_OK || !set_filter(archive, options) ||
+        archive_write_set_bytes_per_block(archive, BLOCK_BYTES) != ARCHIVE_OK ||
+        archive_write_set_bytes_in_last_block(archive, 1) != ARCHIVE_OK ||
+        archive_write_open(archive, volume, NULL, on_write, NULL) != ARCHIVE_OK)
+        return archive_failed(volume, err);
+    return 0;
+}
+
+/* The entry's header; size < 0 where the format keeps none. */
+static int write_header(struct volume *volume, const char *name, int64_t size, struct error *err)
+{
+    archive_entry_clear(volume->entry);
+    archive_entry_set_pathname(volume->entry, name);
+    archive_entry_set_filetype(volume->entry, AE_IFREG);
+    archive_entry_set_perm(volume->entry, MEMBER_MODE);
+    archive_entry_set_mtime(volume->entry, volume->time_us / US_PER_SECOND, 0);
+    if (size >= 0)
+        archive_entry_set_size(volume->entry, size);
+    if (archive_write_header(volume->archive, volume->entry) != ARCHIVE_OK)
+        return archive_failed(volume, err);
+    return 0;
+}
+
+int volume_create(struct store *store, const char *key, enum volume_kind kind,
+                  const struct volume_options *options, struct volume **ret_volume,
+                  struct error *err)
+{
+    _cleanup_(volume_freep) struct volume *volume = calloc(1, sizeof(*volume));
+    if (!volume)
+        return error_no_memory(err);
+    volume->kind = kind;
+    volume->time_us = options->time_us;
+    volume->rate = options->rate;
+    int rc = store_create(store, key, &volume->writer, err);
+    if (!rc && kind != VOLUME_PLAIN)
+        rc = open_archive(volume, options, err);
+    if (!rc && kind == VOLUME_ZSTD)
+        rc = write_header(volume, "data", -1, err);
+    if (!rc)
+        *ret_volume = TAKE(volume);
+    return rc;
+}
+
+int volume_begin(struct volume *volume, const char *name, int64_t size, struct error *err)
+{
+    return write_header(volume, name, size, err);
+}
+
+int volume_data(struct volume *volume, const void *data, size_t length, struct error *err)
+{
+    if (volume->kind == VOLUME_PLAIN) {
+        int rc = put_bytes(volume, data, length, err);
+        volume->plain += rc ? 0 : (int64_t)length;
+        return rc;
+    }
+    const char *from = data;
+    while (length > 0) {
+        la_ssize_t n = archive_write_data(volume->archive, from, length);
+        if (n <= 0)
+            return archive_failed(volume, err);
+        from += n;
+        length -= (size_t)n;
+        volume->plain += n;
+    }
+    return 0;
+}
+
+int volume_add(struct volume *volume, const char *name, const void *data, size_t length,
+               struct error *err)
+{
+    int rc = volume_begin(volume, name, (int64_t)length, err);
+    return rc ? rc : volume_data(volume, data, length, err);
+}
+
+int64_t volume_stored(const struct volume *volume)
+{
+    return volume->stored;
+}
+
+int64_t volume_plain(const struct volume *volume)
+{
+    return volume->plain;
+}
+
+int volume_commit(struct volume *volume, struct store_object *ret_object, struct error *err)
+{
+    if (volume->archive && archive_write_close(volume->archive) != ARCHIVE_OK)
+        return archive_failed(volume, err);
+    return store_commit(volume->writer, 0, ret_object, err);
+}
+
+struct volume *volume_free(struct volume *volume)
+{
+    if (!volume)
+        return NULL;
+    if (volume->archive) {
+        archive_write_fail(volume->archive); /* or freeing would flush into the store */
+        archive_write_free(volume->archive);
+    }
+    archive_entry_free(volume->entry);
+    store_writer_free(volume->writer);
+    free(volume);
+    return NULL;
+}

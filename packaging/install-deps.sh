@@ -1,0 +1,111 @@
+#!/bin/sh
+# Installs from Debian 12 whatever building, running and testing pgcairn needs, and nothing else.
+#
+#     sh packaging/install-deps.sh            everything
+#     sh packaging/install-deps.sh --run      only what a built pgcairn needs
+#     sh packaging/install-deps.sh --list     print the package names and do nothing
+#
+# Needs root, or a user who may use sudo; needs neither when everything is there already, which
+# takes no time and no network. No service is started and no PostgreSQL cluster is made: the tests
+# and the demo start throw-away servers of their own, and a cluster that exists is left as it is.
+set -eu
+
+run_packages="libpq5 libarchive13 libyaml-0-2 libjansson4 libsqlite3-0 libssl3 zlib1g
+    postgresql-client-15 tzdata ca-certificates"
+build_packages="gcc clang cmake ninja-build pkg-config libc6-dev libpq-dev libarchive-dev
+    libyaml-dev libjansson-dev libsqlite3-dev libssl-dev zlib1g-dev libcmocka-dev"
+test_packages="postgresql-15 postgresql-contrib pgbouncer zstd tar python3 python3-pytest
+    clang-format procps util-linux"
+
+case "${1:-}" in
+"") packages="$run_packages $build_packages $test_packages" ;;
+--run) packages="$run_packages" ;;
+--list)
+    printf '%s\n' $run_packages $build_packages $test_packages
+    exit 0
+    ;;
+*)
+    echo "usage: install-deps.sh [--run | --list]" >&2
+    exit 2
+    ;;
+esac
+
+missing=""
+for package in $packages; do
+    state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    # A foreign-architecture twin makes two states run together: "installedinstalled".
+    case "$state" in
+    installed*) ;;
+    *) missing="$missing $package" ;;
+    esac
+done
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "install-deps.sh: needs Debian's apt-get; missing:$missing" >&2
+    exit 1
+fi
+if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "install-deps.sh: missing:$missing" >&2
+        echo "  hint: run it as root, or install sudo and let this user use it" >&2
+        exit 1
+    fi
+    exec sudo sh "$0" "$@"
+fi
+
+echo "installing:$missing" >&2
+
+# Two files that keep Debian's packages from making a cluster and from starting services. They are
+# in place only while apt runs, and only where nothing of that name stood before.
+cluster_conf=/etc/postgresql-common/createcluster.d/pgcairn-install-deps.conf
+service_policy=/usr/sbin/policy-rc.d
+made_service_policy=no
+made_cluster_conf=no
+
+clean_up() {
+    if [ "$made_cluster_conf" = yes ]; then
+        rm -f "$cluster_conf"
+    fi
+    if [ "$made_service_policy" = yes ]; then
+        rm -f "$service_policy"
+    fi
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+if [ ! -e "$cluster_conf" ]; then
+    mkdir -p "$(dirname "$cluster_conf")"
+    made_cluster_conf=yes
+    echo "create_main_cluster = false" >"$cluster_conf"
+fi
+if [ ! -e "$service_policy" ]; then
+    made_service_policy=yes
+    cat >"$service_policy" <<'END'
+#!/bin/sh
+# 101: not allowed. Other services keep their own rules.
+case "$1" in
+postgresql* | pgbouncer*) exit 101 ;;
+esac
+exit 0
+END
+    chmod 755 "$service_policy"
+fi
+
+DEBIAN_FRONTEND=noninteractive
+export DEBIAN_FRONTEND
+# Another apt may hold the lock for a moment (unattended-upgrades on a fresh machine).
+apt="apt-get -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 -qq -y"
+$apt update
+# shellcheck disable=SC2086
+$apt install --no-install-recommends $missing >&2
+
+# Debian enables pgbouncer at boot. Who had it before keeps it so; for us it is a program to call.
+case " $missing " in
+*" pgbouncer "*)
+    if command -v systemctl >/dev/null; then
+        systemctl disable pgbouncer >/dev/null 2>&1 || true
+    fi
+    ;;
+esac

@@ -1,0 +1,35 @@
+"""Adds up the JUnit files of one run: what was skipped and why, what failed, and the closing line.
+
+usage: summary.py BROKEN FOLDER, where BROKEN is the number of steps that could not run at all.
+"""
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+
+def main():
+    failed = int(sys.argv[1])
+    passed = 0
+    skipped = []
+    for file in sorted(Path(sys.argv[2]).glob("*.xml")):
+        for case in ElementTree.parse(file).iter("testcase"):
+            name = f"{file.stem}: {case.get('classname')} {case.get('name')}"
+            skip = case.find("skipped")
+            if case.find("failure") is not None or case.find("error") is not None:
+                failed += 1
+                print(f"FAILED  {name}")
+            elif skip is not None:
+                skipped.append(f"SKIPPED {name}: {skip.get('message')}")
+            else:
+                passed += 1
+    print("\n".join(skipped))
+    if int(sys.argv[1]):
+        print(f"{sys.argv[1]} step(s) could not run")
+    if skipped:
+        print(f"{len(skipped)} skipped")
+    print(f"{passed} passed, {failed} failed")
+    return 0 if passed and not failed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <errno.h>
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -36,7 +37,7 @@ static la_ssize_t on_read(struct archive *archive, void *context, const void **r
     struct volume_reader *reader = context;
     size_t length = 0;
     if (take_bytes(reader, &length, &reader->store_error)) {
-        archive_set_error(archive, ARCHIVE_ERRNO_MISC, "the store failed");
+        archive_set_error(archive, EIO, "the store failed");
         return -1;
     }
     *ret_data = reader->buffer;

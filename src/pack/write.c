@@ -2,6 +2,7 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <errno.h>
 #include <string.h>
 
 enum { BLOCK_BYTES = 256 << 10, MEMBER_MODE = 0600 };
@@ -31,7 +32,7 @@ static la_ssize_t on_write(struct archive *archive, void *context, const void *d
 {
     struct volume *volume = context;
     if (put_bytes(volume, data, length, &volume->store_error)) {
-        archive_set_error(archive, ARCHIVE_ERRNO_MISC, "the store refused");
+        archive_set_error(archive, EIO, "the store refused");
         return -1;
     }
     return (la_ssize_t)length;

@@ -4,11 +4,11 @@
 
 #include "base/instant.h"
 
-enum { BURST_US = 100000, SLEEP_MAX_US = 500000 };
+enum { BURST_US = 100000, SLEEP_MAX_US = 200000 };
 
 void rate_take(struct rate *rate, int64_t bytes)
 {
-    if (rate->bytes_per_second <= 0)
+    if (rate->bytes_per_second <= 0 || atomic_load(&rate->stopped))
         return;
     pthread_mutex_lock(&rate->mutex);
     int64_t now_us = instant_monotonic_us();
@@ -18,7 +18,12 @@ void rate_take(struct rate *rate, int64_t bytes)
     rate->next_us += (int64_t)cost_us;
     int64_t until_us = rate->next_us;
     pthread_mutex_unlock(&rate->mutex);
-    for (int64_t left_us = until_us - now_us; left_us > 0;
+    for (int64_t left_us = until_us - now_us; left_us > 0 && !atomic_load(&rate->stopped);
          left_us = until_us - instant_monotonic_us())
         usleep((useconds_t)(left_us > SLEEP_MAX_US ? SLEEP_MAX_US : left_us));
+}
+
+void rate_stop(struct rate *rate)
+{
+    atomic_store(&rate->stopped, true);
 }

@@ -2,9 +2,10 @@
  * Named blobs: one interface over a folder (file://) and, later, a bucket (s3://).
  *
  * Keys are relative paths of [A-Za-z0-9._=-] segments joined by '/', at most STORE_KEY_MAX bytes;
- * "." and ".." are refused. An object is whole or absent: it appears under its key only after
- * store_writer_commit() (or store_put()) has confirmed that every byte is durable, with the size
- * and SHA-256 that the caller gets back. Nothing is ever appended.
+ * no segment begins with a dot. A key is never at once an object and the folder of others. An
+ * object is whole or absent: it appears under its key only after store_commit() (or store_put())
+ * has confirmed that every byte is durable, with the size and SHA-256 that the caller gets back.
+ * Nothing is ever appended.
  *
  *     store_open(url, &options, &store, err);
  *     store_create(store, key, &writer, err);
@@ -34,9 +35,9 @@
 #include "base/instant.h"
 
 enum {
-    STORE_KEY_MAX = 512,
+    STORE_KEY_MAX = 240, /* so that it fits a file name with something behind it */
     STORE_SHA256_HEX = 64,
-    STORE_LIST_BATCH = 4096, /* names held in memory per folder while listing */
+    STORE_LIST_BATCH = 16384, /* names held in memory per folder while listing */
     STORE_READ_TO_END = -1,
 };
 
@@ -63,7 +64,10 @@ const char *store_url(const struct store *store);
 /* Whether this version can open such a URL, for checks that do no I/O; err says what it can. */
 int store_url_check(const char *url, struct error *err);
 
-/* Small objects at once. */
+/* 0, or ERR_USAGE for what can't be a key. */
+int store_key_check(const char *key, struct error *err);
+
+/* Small objects at once. store_get() adds to buf, whose limit holds (ERR_LIMIT). */
 int store_put(struct store *store, const char *key, const void *data, size_t length, unsigned flags,
               struct error *err);
 int store_get(struct store *store, const char *key, struct buf *buf, struct error *err);
@@ -75,6 +79,7 @@ int store_commit(struct store_writer *writer, unsigned flags, struct store_objec
                  struct error *err);
 struct store_writer *store_writer_free(struct store_writer *writer);
 
+/* length may be STORE_READ_TO_END. A range past the end reads what is there, perhaps nothing. */
 int store_read_open(struct store *store, const char *key, int64_t offset, int64_t length,
                     struct store_reader **ret_reader, struct error *err);
 int store_read(struct store_reader *reader, void *data, size_t size, size_t *ret_length,
@@ -95,10 +100,14 @@ typedef int (*store_visit)(const struct store_object *object, void *context, str
 int store_list(struct store *store, const char *prefix, bool delimiter, store_visit visit,
                void *context, struct error *err);
 
-/* Leftovers of writes that never ended, older than the age; visited like objects. For prune. */
-int store_list_unfinished(struct store *store, int64_t older_than_us, store_visit visit,
-                          void *context, struct error *err);
-int store_remove_unfinished(struct store *store, const char *key, struct error *err);
+/* Writes that were begun and not ended, and not touched since before_us (INT64_MAX: all). Visited
+ * with the key that was being written, once per write and in no order; modified_us is their start
+ * or last write. Those of a live run are among them, so the caller judges by age. */
+int store_list_unfinished(struct store *store, int64_t before_us, store_visit visit, void *context,
+                          struct error *err);
+/* Removes all such writes of this key. */
+int store_remove_unfinished(struct store *store, const char *key, int64_t before_us,
+                            struct error *err);
 
 /* Deletes durably. An absent key is success: the aim is reached. */
 int store_delete(struct store *store, const char *key, struct error *err);

@@ -96,7 +96,8 @@ int error_prefix(struct error *err, const char *format, ...)
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     size_t used = strlen(text);
-    snprintf(text + used, sizeof(text) - used, ": %s", err->message);
+    if (snprintf(text + used, sizeof(text) - used, ": %s", err->message) < 0) /* cut: that is fine */
+        return err->code;
     memcpy(err->message, text, sizeof(text));
     return err->code;
 }

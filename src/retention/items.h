@@ -1,0 +1,109 @@
+/*
+ * What the planner works on, private to retention: one item per backup with the wishes that speak
+ * for keeping it, and its memberships in groups. A group is a kind and a database (snapshots: the
+ * kind alone); within a group the items of one job are a stream, judged by that job's rules.
+ *
+ * Kinds are rows of a table in items.c, so that another kind of thing to prune is a row and not a
+ * new planner. Order of calls: items_gather(), then the passes of plan.c, then items_clear().
+ */
+#ifndef PGCAIRN_RETENTION_ITEMS_H
+#define PGCAIRN_RETENTION_ITEMS_H
+
+#include "retention/retention.h"
+
+/*
+ * Why an item stays, the strongest first: the first one that is set names the decision.
+ * X(enumerator, name in JSON)
+ */
+#define WISH_LIST(X)              \
+    X(WISH_UNKNOWN, "unknown")    \
+    X(WISH_RUNNING, "running")    \
+    X(WISH_REMAINS, "unfinished") \
+    X(WISH_HOLD, "hold")          \
+    X(WISH_LOCK, "lock")          \
+    X(WISH_FUTURE, "future")      \
+    X(WISH_NO_JOB, "no-job")      \
+    X(WISH_NO_KEEP, "no-keep")    \
+    X(WISH_WITHIN, "within")      \
+    X(WISH_LAST, "last")          \
+    X(WISH_HOURLY, "hourly")      \
+    X(WISH_DAILY, "daily")        \
+    X(WISH_WEEKLY, "weekly")      \
+    X(WISH_MONTHLY, "monthly")    \
+    X(WISH_YEARLY, "yearly")      \
+    X(WISH_GRACE, "grace")        \
+    X(WISH_DRILLED, "drilled")    \
+    X(WISH_FLOOR, "floor")
+
+enum wish {
+#define X(wish, name) wish,
+    WISH_LIST(X)
+#undef X
+        WISH_COUNT,
+};
+
+const char *wish_name(enum wish wish);
+
+/* How one rule came to want an item, for its reason. */
+struct rule_detail {
+    enum wish wish;       /* WISH_COUNT while no rule wants the item */
+    int position;         /* "3" of "daily 3 of 7" */
+    const char *database; /* of the stream whose rule it is */
+};
+
+struct item {
+    const struct facts_backup *backup;
+    const struct policy_job *job;  /* that made it, if it is in the policy with this type */
+    const struct facts_hold *hold; /* the one in force that lasts longest */
+    const struct facts_hold *expired_hold;
+    struct civil civil; /* of its start, in its job's zone */
+    int64_t offset_s;   /* of that civil time, east of UTC */
+    bool counts;        /* good and not ahead of the clock: rules and floors may count it */
+    bool proven;        /* counts, and is verified as far as the policy demands */
+    unsigned wishes;    /* 1 << enum wish */
+    unsigned group_count, wanted_count; /* groups it is in; those with a rule that wants it */
+    struct rule_detail detail;          /* of the strongest rule */
+    const char *floor_database;         /* of which it is the newest good one */
+    int64_t within_until_us;            /* when the last `within` ends; INSTANT_NONE */
+};
+
+struct membership {
+    struct item *item;
+    const char *database; /* "" for kinds without databases */
+};
+
+struct items {
+    struct item *items; /* by kind, newest first: the order of the decisions */
+    size_t count;
+    struct membership *memberships; /* by kind, database, job, newest first */
+    size_t membership_count;
+    size_t *by_id; /* indices into items */
+};
+
+/* Fills items from the facts: jobs found, holds attached, civil times computed. */
+int items_gather(const struct facts *facts, const struct policy *policy,
+                 const struct retention_zones *zones, int64_t now_us, struct items *ret_items,
+                 struct error *err);
+void items_clear(struct items *items);
+
+/* Whether two neighbours in `memberships` are of one group, of one stream. */
+bool membership_same_group(const struct membership *a, const struct membership *b);
+bool membership_same_stream(const struct membership *a, const struct membership *b);
+
+/* The job type that makes backups of this kind. */
+enum job_type kind_job_type(enum backup_kind kind);
+
+/* The level of verification that a backup of this job needs before it counts; job may be NULL. */
+int required_level(const struct policy *policy, const struct policy_job *job);
+
+static inline void item_wish(struct item *item, enum wish wish)
+{
+    item->wishes |= 1U << wish;
+}
+
+static inline bool item_has(const struct item *item, enum wish wish)
+{
+    return item->wishes & 1U << wish;
+}
+
+#endif

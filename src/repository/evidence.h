@@ -1,0 +1,40 @@
+/*
+ * Evidence: numbered, hash-chained records of what was deleted, held, adopted, drilled, audited.
+ * A record is created only if absent and never altered; each holds the SHA-256 of the one before
+ * (format.md).
+ *
+ * The tip is found with a number of look-ups that grows with the logarithm of the chain, for the
+ * records have no holes unless one was removed. In that case a record may be put into the hole; its
+ * neighbour then does not fit, which evidence_verify() reports either way.
+ */
+#ifndef PGCAIRN_REPOSITORY_EVIDENCE_H
+#define PGCAIRN_REPOSITORY_EVIDENCE_H
+
+#include "repository/repository.h"
+#include "store/sha256.h"
+
+enum { EVIDENCE_ATTEMPTS = 1000 }; /* to link a record while others add theirs */
+
+struct evidence_tip {
+    int64_t number;              /* 0: no records */
+    char sha256[SHA256_HEX + 1]; /* of the stored bytes of that record; zeros when none */
+};
+
+/* Appends a record. Takes the reference to body, also on failure. ret_tip may be NULL. */
+int evidence_add(struct repository *repository, const char *type, json_t *body,
+                 struct evidence_tip *ret_tip, struct error *err);
+
+int evidence_read_tip(struct repository *repository, struct evidence_tip *ret_tip,
+                      struct error *err);
+
+/* Called for each record in order; a non-zero return ends the walk and is returned. */
+typedef int (*evidence_visit)(const json_t *record, void *context, struct error *err);
+
+/* Reads the whole chain and proves it: ERR_CORRUPT names the first record that is missing, damaged
+ * or does not fit. `known` (NULL for none) is a tip kept elsewhere: the chain must contain it.
+ * visit may be NULL. */
+int evidence_verify(struct repository *repository, const struct evidence_tip *known,
+                    evidence_visit visit, void *context, struct evidence_tip *ret_tip,
+                    struct error *err);
+
+#endif

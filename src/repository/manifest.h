@@ -1,0 +1,35 @@
+/*
+ * manifest.json, the document that makes a backup exist (format.md). It is a jansson object: the
+ * dump builds it whole, list and prune read only its summary, restore and show walk all of it.
+ */
+#ifndef PGCAIRN_REPOSITORY_MANIFEST_H
+#define PGCAIRN_REPOSITORY_MANIFEST_H
+
+#include <jansson.h>
+
+#include "repository/repository.h"
+
+enum {
+    MANIFEST_FORMAT = 1,
+    MANIFEST_BYTES_MAX = 256 << 20,
+    MANIFEST_DATABASES_MAX = 100000,
+};
+
+/* Stores it, never over an existing one. Checks that it has what a reader demands. The reference
+ * stays the caller's. */
+int manifest_write(struct repository *repository, enum backup_kind kind, const char *id,
+                   const json_t *manifest, struct error *err);
+
+/* ERR_NOT_FOUND when there is none; ERR_CORRUPT when it is damaged, of another id or kind;
+ * ERR_FAILED when its format is newer. */
+int manifest_read(struct repository *repository, enum backup_kind kind, const char *id,
+                  json_t **ret_manifest, struct error *err);
+
+/* Fills what the facts say of a good backup: all but state, verification and locks. */
+int manifest_summary(const json_t *manifest, struct facts_backup *backup, struct error *err);
+
+/* The entry of "objects" or "databases" with that name; NULL when there is none. Borrowed. */
+const json_t *manifest_object(const json_t *manifest, const char *name);
+const json_t *manifest_database(const json_t *manifest, const char *name);
+
+#endif

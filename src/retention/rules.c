@@ -144,11 +144,6 @@ static int tally_take(struct tally *tally, const struct count_rule *rule,
     return ++tally->filled;
 }
 
-static bool is_within(const struct keep_rules *keep, const struct item *item, int64_t newest_us)
-{
-    return keep->within_us > 0 && newest_us - item->backup->started_us <= keep->within_us;
-}
-
 /* A rule wants the item. One that is not proven yet is kept until that is decided. */
 static void want(const struct membership *member, enum wish wish, int position)
 {

@@ -84,6 +84,12 @@ int facts_add_hold(struct facts *facts, struct facts_hold **ret_hold, struct err
     return 0;
 }
 
+void facts_remove_backup(struct facts *facts, size_t index)
+{
+    clear_backup(&facts->backups[index]);
+    facts->backups[index] = facts->backups[--facts->backup_count];
+}
+
 const char *backup_kind_name(enum backup_kind kind)
 {
     return kind == BACKUP_DUMP ? "dump" : "snapshot";

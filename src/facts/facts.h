@@ -75,6 +75,9 @@ void facts_clear(struct facts *facts);
 int facts_add_backup(struct facts *facts, struct facts_backup **ret_backup, struct error *err);
 int facts_add_hold(struct facts *facts, struct facts_hold **ret_hold, struct error *err);
 
+/* Frees one entry; the last one moves into its place. */
+void facts_remove_backup(struct facts *facts, size_t index);
+
 const char *backup_kind_name(enum backup_kind kind);    /* "dump" */
 const char *backup_state_name(enum backup_state state); /* "good" */
 

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "retention/cadence.h"
+
 /* -- kinds --------------------------------------------------------------------------------------
  */
 
@@ -18,6 +20,16 @@ static const struct kind kinds[] = {
 enum job_type kind_job_type(enum backup_kind kind)
 {
     return kinds[kind].job_type;
+}
+
+bool job_makes_backups(const struct policy_job *job, enum backup_kind *ret_kind)
+{
+    for (size_t kind = 0; kind < ARRAY_SIZE(kinds); kind++)
+        if (job->type == kinds[kind].job_type && job_type_available(job->type)) {
+            *ret_kind = (enum backup_kind)kind;
+            return true;
+        }
+    return false;
 }
 
 /* The n-th group of a backup, NULL behind the last one; facts list databases in order. A dump of no
@@ -147,13 +159,6 @@ static void judge_state(struct item *item, int64_t now_us)
     item_wish(item, WISH_UNKNOWN);
 }
 
-static const struct zone *zone_of(const struct policy *policy, const struct retention_zones *zones,
-                                  const struct policy_job *job)
-{
-    const struct zone *own = zones->jobs ? zones->jobs[job - policy->jobs] : NULL;
-    return own ? own : zones->policy;
-}
-
 static void place_in_calendar(struct item *item, const struct zone *zone)
 {
     int64_t seconds = item->backup->started_us / US_PER_SECOND;
@@ -174,7 +179,7 @@ static void fill_item(struct item *item, const struct facts_backup *backup,
     item->job = job && job->type == kind_job_type(backup->kind) ? job : NULL;
     item->proven = backup->verified_level >= required_level(policy, item->job);
     if (item->job)
-        place_in_calendar(item, zone_of(policy, zones, item->job));
+        place_in_calendar(item, job_zone(policy, zones, item->job));
 }
 
 static int add_memberships(struct items *items, struct error *err)

@@ -93,6 +93,9 @@ bool membership_same_stream(const struct membership *a, const struct membership 
 /* The job type that makes backups of this kind. */
 enum job_type kind_job_type(enum backup_kind kind);
 
+/* Whether jobs like this make backups in this version, and of which kind. */
+bool job_makes_backups(const struct policy_job *job, enum backup_kind *ret_kind);
+
 /* The level of verification that a backup of this job needs before it counts; job may be NULL. */
 int required_level(const struct policy *policy, const struct policy_job *job);
 

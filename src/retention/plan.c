@@ -145,6 +145,7 @@ static int decide_one(const struct item *item, const struct policy *policy,
 {
     enum wish wish = strongest_wish(item);
     *decision = (struct retention_decision){
+        .backup = item->backup,
         .id = item->backup->id,
         .kind = item->backup->kind,
         .action = RETENTION_KEEP,

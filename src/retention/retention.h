@@ -10,7 +10,7 @@
  *     for each plan.decisions[i] ...
  *     retention_plan_clear(&plan);
  *
- * A plan borrows the ids from the facts, which must outlive it. Thread-safe: nothing is shared.
+ * A plan borrows from the facts, which must outlive it unchanged. Thread-safe: nothing is shared.
  * Errors: ERR_MEMORY and ERR_LIMIT only; bad facts are never an error but a decision to keep.
  */
 #ifndef PGCAIRN_RETENTION_RETENTION_H
@@ -42,7 +42,8 @@ struct retention_zones {
 enum retention_action { RETENTION_KEEP, RETENTION_DELETE };
 
 struct retention_decision {
-    const char *id; /* borrowed from the facts */
+    const struct facts_backup *backup; /* borrowed from the facts, as is the id */
+    const char *id;
     enum backup_kind kind;
     enum retention_action action;
     /* Why, for machines. Kept: hold lock within last hourly daily weekly monthly yearly grace

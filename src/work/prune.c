@@ -1,0 +1,213 @@
+#include "work/prune.h"
+
+#include <string.h>
+
+#include "base/buf.h"
+#include "repository/catalogue.h"
+#include "repository/remove.h"
+#include "work/zones.h"
+
+static int delete_all(const struct work *work, struct prune *prune, struct error *ret_first,
+                      struct error *err);
+static int sweep(const struct work *work, int64_t now_us, struct prune *prune, struct error *err);
+static int look_again(const struct work *work, int64_t now_us, const struct prune *prune,
+                      struct error *err);
+
+int prune_apply(const struct work *work, const struct prune_options *options, struct prune *prune,
+                struct error *err)
+{
+    int rc = prune_look(work, options->now_us, prune, err);
+    if (!rc)
+        rc = prune_check(prune, options, work->policy->cluster, err);
+    if (rc)
+        return rc;
+    struct error first = ERROR_NONE; /* one that can't be deleted does not save the others */
+    if ((rc = delete_all(work, prune, &first, err)) ||
+        (rc = sweep(work, options->now_us, prune, err)))
+        return rc;
+    if (prune->failed == 0)
+        return look_again(work, options->now_us, prune, err);
+    if (err)
+        *err = first;
+    return error_prefix(err, "%zu of %zu backups were not deleted", prune->failed,
+                        prune->plan.delete_count);
+}
+
+int prune_look(const struct work *work, int64_t now_us, struct prune *prune, struct error *err)
+{
+    *prune = (struct prune){0};
+    _cleanup_(zones_clear) struct zones zones = {0};
+    int rc = zones_load(work->policy, &zones, err);
+    if (!rc)
+        rc = catalogue_read(work->repository, now_us, &prune->facts, err);
+    if (!rc)
+        rc = retention_plan_make(&prune->facts, work->policy, &zones.view, now_us, &prune->plan,
+                                 err);
+    return rc;
+}
+
+int prune_check(const struct prune *prune, const struct prune_options *options, const char *cluster,
+                struct error *err)
+{
+    const struct retention_plan *plan = &prune->plan;
+    if (plan->refused) {
+        error_set(err, ERR_UNKNOWN, "nothing was deleted: %s", plan->refused);
+        return error_hint(err, "what is not known is kept: make the repository readable, then try "
+                               "again");
+    }
+    if (options->expected_hash && strcmp(options->expected_hash, plan->hash) != 0) {
+        error_set(err, ERR_CONFLICT, "nothing was deleted: the plan is now %s", plan->hash);
+        return error_hint(err, "look at it again: pgcairn prune %s", cluster);
+    }
+    if (plan->needs_force && !(options->force && options->expected_hash)) {
+        error_set(err, ERR_FAILED, "nothing was deleted: %s", plan->needs_force);
+        return error_hint(err, "if that is right: pgcairn prune %s --apply --plan %s --force",
+                          cluster, plan->hash);
+    }
+    return 0;
+}
+
+/* -- deleting -----------------------------------------------------------------------------------
+ */
+
+static int delete_one(const struct work *work, const struct retention_decision *decision,
+                      struct prune *prune, struct error *err)
+{
+    int64_t bytes = 0;
+    char reason[ERROR_MESSAGE_MAX];
+    snprintf(reason, sizeof(reason), "%s: %s", decision->rule, decision->reason);
+    int rc = backup_remove(work->repository, work->lock, decision->backup, reason, prune->plan.hash,
+                           &bytes, err);
+    if (rc)
+        return error_prefix(err, "could not delete %s %s", backup_kind_name(decision->kind),
+                            decision->id);
+    prune->deleted++;
+    prune->bytes_freed += bytes;
+    return 0;
+}
+
+/* Refreshes the lock when it is time, and proves that it is still ours. */
+static int keep_lock(const struct work *work, int64_t *refreshed_us, struct error *err)
+{
+    if (work_interrupted(err))
+        return ERR_INTERRUPTED;
+    if (!work->lock)
+        return 0;
+    int64_t now_us = instant_monotonic_us();
+    if (now_us - *refreshed_us < LOCK_REFRESH_US)
+        return work_check_lock(work, err);
+    *refreshed_us = now_us;
+    return lock_refresh(work->lock, err);
+}
+
+/* Oldest first, so that an end halfway leaves the newest. One that fails is passed over, and only
+ * the first such error is kept: the others mostly say the same. */
+static int delete_all(const struct work *work, struct prune *prune, struct error *ret_first,
+                      struct error *err)
+{
+    const struct retention_plan *plan = &prune->plan;
+    int64_t refreshed_us = instant_monotonic_us();
+    for (size_t i = plan->count; i-- > 0;) {
+        const struct retention_decision *decision = &plan->decisions[i];
+        if (decision->action != RETENTION_DELETE)
+            continue;
+        int rc = keep_lock(work, &refreshed_us, err);
+        if (rc)
+            return rc;
+        struct error failure = ERROR_NONE;
+        if (delete_one(work, decision, prune, &failure) && prune->failed++ == 0)
+            *ret_first = failure;
+        work_progress(work, "deleting backups", (int64_t)(prune->deleted + prune->failed),
+                      (int64_t)plan->delete_count);
+    }
+    return 0;
+}
+
+/* What interrupted writes left in the store belongs to no backup. */
+static int sweep(const struct work *work, int64_t now_us, struct prune *prune, struct error *err)
+{
+    int64_t bytes = 0;
+    int rc = repository_remove_unfinished(work->repository, now_us - CATALOGUE_GARBAGE_AGE_US,
+                                          &prune->unfinished, &bytes, err);
+    prune->bytes_freed += bytes;
+    return rc;
+}
+
+/* -- looking again ------------------------------------------------------------------------------
+ */
+
+static int compare_ids(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The ids of a catalogue in order; the caller frees the array. */
+static int sorted_ids(const struct facts *facts, const char ***ret_ids, struct error *err)
+{
+    const char **ids = calloc(facts->backup_count + 1, sizeof(*ids));
+    if (!ids)
+        return error_no_memory(err);
+    for (size_t i = 0; i < facts->backup_count; i++)
+        ids[i] = facts->backups[i].id;
+    qsort(ids, facts->backup_count, sizeof(*ids), compare_ids);
+    *ret_ids = ids;
+    return 0;
+}
+
+/* The repository must now hold what the plan keeps and nothing of what it deleted. */
+static int look_again(const struct work *work, int64_t now_us, const struct prune *prune,
+                      struct error *err)
+{
+    _cleanup_(facts_clear) struct facts after = {0};
+    _cleanup_(freep) const char **ids = NULL;
+    int rc = catalogue_read(work->repository, now_us, &after, err);
+    if (!rc)
+        rc = sorted_ids(&after, &ids, err);
+    if (rc)
+        return error_prefix(err, "after deleting, the repository could not be listed");
+    size_t differences = 0;
+    struct buf text = BUF_INIT(BUF_LIMIT_DEFAULT);
+    for (size_t i = 0; i < prune->plan.count; i++) {
+        const struct retention_decision *decision = &prune->plan.decisions[i];
+        bool is_there =
+            bsearch(&decision->id, ids, after.backup_count, sizeof(*ids), compare_ids) != NULL;
+        bool is_kept = decision->action == RETENTION_KEEP;
+        if (is_there != is_kept && ++differences <= PRUNE_DIFFERENCES_MAX)
+            buf_addf(&text, "%s%s %s", differences > 1 ? ", " : "", decision->id,
+                     is_kept ? "is gone" : "is still there");
+    }
+    if (differences)
+        rc = error_set(err, ERR_FAILED, "after deleting, the repository is not as planned: %s%s",
+                       buf_text(&text), differences > PRUNE_DIFFERENCES_MAX ? ", ..." : "");
+    buf_clear(&text);
+    return rc;
+}
+
+void prune_clear(struct prune *prune)
+{
+    retention_plan_clear(&prune->plan);
+    facts_clear(&prune->facts);
+    *prune = (struct prune){0};
+}
+
+/* -- the job ------------------------------------------------------------------------------------
+ */
+
+int prune_run(const struct work *work, struct work_result *result, struct error *err)
+{
+    _cleanup_(prune_clear) struct prune prune = {0};
+    const struct prune_options options = {.now_us = work->started_us};
+    int rc = prune_apply(work, &options, &prune, err);
+    for (size_t i = 0; i < prune.plan.warnings.count; i++)
+        work_notice(work, "%s", prune.plan.warnings.items[i]);
+    json_t *details =
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "plan_hash", prune.plan.hash, "kept",
+                  (json_int_t)(prune.plan.count - prune.plan.delete_count), "deleted",
+                  (json_int_t)prune.deleted, "failed", (json_int_t)prune.failed, "unfinished",
+                  (json_int_t)prune.unfinished, "bytes_freed", (json_int_t)prune.bytes_freed);
+    if (details) {
+        json_decref(result->details);
+        result->details = details;
+    }
+    return rc || details ? rc : error_no_memory(err);
+}

@@ -81,9 +81,20 @@ static void ask_rules(struct items *items)
     }
 }
 
+/* By the start; of two that started together by the id, so that the answer never hangs on the order
+ * of the facts. */
 static bool is_newer(const struct item *a, const struct item *b)
 {
-    return !b || a->backup->started_us > b->backup->started_us;
+    if (!b || a->backup->started_us != b->backup->started_us)
+        return !b || a->backup->started_us > b->backup->started_us;
+    return strcmp(a->backup->id, b->backup->id) > 0;
+}
+
+static bool is_drilled_later(const struct item *a, const struct item *b)
+{
+    if (!b || a->backup->drilled_us != b->backup->drilled_us)
+        return !b || a->backup->drilled_us > b->backup->drilled_us;
+    return is_newer(a, b);
 }
 
 static void put_on_floor(struct item *item, const char *database)
@@ -105,8 +116,7 @@ static void lay_floor_of(struct membership *group, size_t count)
             newest = item;
         if (item->proven && is_newer(item, proven))
             proven = item;
-        if (item->backup->drilled_us != INSTANT_NONE &&
-            (!drilled || item->backup->drilled_us > drilled->backup->drilled_us))
+        if (item->backup->drilled_us != INSTANT_NONE && is_drilled_later(item, drilled))
             drilled = item;
     }
     put_on_floor(newest, group->database);

@@ -27,10 +27,11 @@ int prune_apply(const struct work *work, const struct prune_options *options, st
         return rc;
     if (prune->failed == 0)
         return look_again(work, options->now_us, prune, err);
+    error_prefix(&first, "%zu of %zu backups were not deleted", prune->failed,
+                 prune->plan.delete_count);
     if (err)
         *err = first;
-    return error_prefix(err, "%zu of %zu backups were not deleted", prune->failed,
-                        prune->plan.delete_count);
+    return first.code;
 }
 
 int prune_look(const struct work *work, int64_t now_us, struct prune *prune, struct error *err)

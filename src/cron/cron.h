@@ -62,8 +62,9 @@ struct cron_expr *cron_free(struct cron_expr *expr);
 int64_t cron_next(const struct cron_expr *expr, const struct zone *zone, int64_t after);
 int64_t cron_previous(const struct cron_expr *expr, const struct zone *zone, int64_t before);
 
-/* The normal form: numbers for names, H drawn, @words spelled out, lists sorted into ranges. It
- * parses to an equal expression, and equal expressions have equal texts. The caller frees. */
+/* The normal form: numbers for names, H drawn, @words spelled out, lists sorted into ranges,
+ * seconds and years only where they matter. It parses (with seconds allowed) to an expression that
+ * fires at the same instants. The caller frees. */
 int cron_to_text(const struct cron_expr *expr, char **ret_text, struct error *err);
 
 /* Whether any date of 1970-2099 matches: `0 0 30 2 *` never does. */

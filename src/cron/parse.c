@@ -25,10 +25,10 @@ struct token {
  * same and come with texts copied from web pages. */
 static size_t blank_length(const char *at)
 {
-    static const char *const WIDE[] = {"\u0085", "\u00a0", "\u1680", "\u2000", "\u2001",
-                                       "\u2002", "\u2003", "\u2004", "\u2005", "\u2006",
-                                       "\u2007", "\u2008", "\u2009", "\u200a", "\u2028",
-                                       "\u2029", "\u202f", "\u205f", "\u3000"};
+    static const char *const WIDE[] = {"\xc2\x85", "\u00a0", "\u1680", "\u2000", "\u2001",
+                                       "\u2002",   "\u2003", "\u2004", "\u2005", "\u2006",
+                                       "\u2007",   "\u2008", "\u2009", "\u200a", "\u2028",
+                                       "\u2029",   "\u202f", "\u205f", "\u3000"};
     if (*at == ' ' || (*at >= '\t' && *at <= '\r') || (*at >= 0x1c && *at <= 0x1f))
         return 1;
     for (size_t i = 0; i < ARRAY_SIZE(WIDE) && (unsigned char)*at >= 0x80; i++)

@@ -28,6 +28,7 @@ void facts_clear(struct facts *facts)
     free(facts->backups);
     free(facts->holds);
     free(facts->cluster);
+    free(facts->problem);
     *facts = (struct facts){0};
 }
 

@@ -25,7 +25,7 @@ enum backup_kind { BACKUP_DUMP, BACKUP_SNAPSHOT };
 
 enum backup_state {
     BACKUP_GOOD,          /* has a readable manifest */
-    BACKUP_RUNNING,       /* no manifest, but a lock is held or the heartbeat is fresh */
+    BACKUP_RUNNING,       /* no manifest, but its run holds a lock */
     BACKUP_GARBAGE,       /* no manifest, no lock, and nothing newer than 24 h */
     BACKUP_FRESH_REMAINS, /* no manifest and no lock, but too young to be called garbage */
     BACKUP_UNKNOWN,       /* something could not be read: kept, and the run fails */
@@ -60,7 +60,8 @@ struct facts_hold {
 
 struct facts {
     char *cluster;
-    bool complete;                /* every listing was read to its end */
+    bool complete;                /* every listing was read to its end, every hold was read */
+    char *problem;                /* the first thing that could not be read; NULL when all was */
     struct facts_backup *backups; /* any order */
     size_t backup_count;
     size_t backup_allocated;

@@ -21,8 +21,8 @@
 enum { LOCK_NAME_MAX = 100, LOCK_SLOTS_MAX = 64, LOCK_TEXT_MAX = 255 };
 
 #define LOCK_REFRESH_US US_PER_MINUTE
-#define LOCK_STALE_US (10 * US_PER_MINUTE) /* without a refresh, for a holder that can't be seen \
-                                            */
+/* Without a refresh, for a holder whose process can't be seen from here. */
+#define LOCK_STALE_US (10 * US_PER_MINUTE)
 
 /* In the order in which they give way when they begin at the same moment: the later to the earlier.
  */

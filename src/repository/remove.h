@@ -9,12 +9,13 @@
 #include "repository/locks.h"
 #include "repository/repository.h"
 
-/* Removes a backup, or garbage. Refuses one with a hold (ERR_CONFLICT) and one whose run lives
- * (ERR_BUSY). `lock` (may be NULL) is checked before anything is deleted. ret_bytes: stored bytes
- * freed by this call. */
+/* Removes a backup, or garbage. Refuses what is not one of these any more: one with a hold, too
+ * young remains (ERR_CONFLICT), one whose run lives (ERR_BUSY), one that can't be read
+ * (ERR_UNKNOWN). `lock` (may be NULL) is checked before anything is written or deleted; plan_hash
+ * may be "". ret_bytes: stored bytes freed by this call. */
 int backup_remove(struct repository *repository, struct lock *lock,
                   const struct facts_backup *backup, const char *reason, const char *plan_hash,
-                  int64_t *ret_bytes, struct error *err);
+                  int64_t now_us, int64_t *ret_bytes, struct error *err);
 
 /* Removes this cluster's writes that never ended and were last touched before before_us. */
 int repository_remove_unfinished(struct repository *repository, int64_t before_us,

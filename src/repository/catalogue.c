@@ -1,0 +1,98 @@
+#include "repository/catalogue.h"
+
+#include <string.h>
+
+#include "base/strv.h"
+#include "repository/backup.h"
+#include "repository/holds.h"
+#include "repository/locks.h"
+#include "repository/look.h"
+#include "repository/manifest.h"
+
+struct reading {
+    struct look look;
+    struct facts *facts;
+    enum backup_kind kind;
+    size_t prefix_length; /* of CLUSTER/dumps/ */
+};
+
+static int visit_backup(const struct store_object *object, void *context, struct error *err)
+{
+    struct reading *reading = context;
+    struct facts *facts = reading->facts;
+    char id[ID_SIZE];
+    const char *name = object->key + reading->prefix_length;
+    if (strlen(name) != ID_LENGTH + 1 || name[ID_LENGTH] != '/')
+        return 0;
+    memcpy(id, name, ID_LENGTH);
+    id[ID_LENGTH] = '\0';
+    if (!id_parse(id, NULL))
+        return 0;
+    struct facts_backup *backup;
+    bool found;
+    int rc = facts_add_backup(facts, &backup, err);
+    if (!rc)
+        rc = look_at_backup(&reading->look, reading->kind, id, backup, &found, err);
+    if (rc)
+        return rc;
+    if (!found) { /* removed since it was listed */
+        free(backup->id);
+        free(backup->job);
+        facts->backup_count--;
+    }
+    if (reading->look.problem[0] && !facts->problem &&
+        !(facts->problem = strdup(reading->look.problem)))
+        return error_no_memory(err);
+    return 0;
+}
+
+static int read_kind(struct repository *repository, struct reading *reading, enum backup_kind kind,
+                     struct error *err)
+{
+    char prefix[STORE_KEY_MAX + 1];
+    int rc =
+        repository_key(repository, prefix, err, "%s/", kind == BACKUP_DUMP ? "dumps" : "snapshots");
+    reading->kind = kind;
+    reading->prefix_length = strlen(prefix);
+    return rc ? rc : store_list(repository->store, prefix, true, visit_backup, reading, err);
+}
+
+int catalogue_read(struct repository *repository, int64_t now_us, struct facts *ret_facts,
+                   struct error *err)
+{
+    struct facts facts = {.complete = true, .cluster = strdup(repository->cluster)};
+    struct reading reading = {.facts = &facts};
+    if (!facts.cluster)
+        return error_no_memory(err);
+    int rc = look_init(&reading.look, repository, now_us, err);
+    if (!rc)
+        rc = read_kind(repository, &reading, BACKUP_DUMP, err);
+    if (!rc)
+        rc = read_kind(repository, &reading, BACKUP_SNAPSHOT, err);
+    if (!rc)
+        rc = hold_read_all(repository, &facts, err);
+    look_clear(&reading.look);
+    if (rc)
+        facts_clear(&facts);
+    else
+        *ret_facts = facts;
+    return rc;
+}
+
+const struct facts_backup *catalogue_find(const struct facts *facts, const char *id_or_latest,
+                                          enum backup_kind kind)
+{
+    const struct facts_backup *found = NULL;
+    bool latest = strcmp(id_or_latest, "latest") == 0;
+    for (size_t i = 0; i < facts->backup_count; i++) {
+        const struct facts_backup *backup = &facts->backups[i];
+        if (backup->kind != kind)
+            continue;
+        if (!latest && strcmp(backup->id, id_or_latest) == 0)
+            return backup;
+        if (latest && backup->state == BACKUP_GOOD &&
+            (!found || backup->completed_us > found->completed_us))
+            found = backup;
+    }
+    return found;
+}

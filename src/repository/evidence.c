@@ -1,0 +1,251 @@
+#include "repository/evidence.h"
+
+#include <pwd.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/json.h"
+
+enum { EVIDENCE_NUMBER_MAX = 999999999, PASSWD_BYTES = 4096 };
+
+static const char NO_RECORD[] = "0000000000000000000000000000000000000000000000000000000000000000";
+
+static int record_key(const struct repository *repository, int64_t number,
+                      char key[STORE_KEY_MAX + 1], struct error *err)
+{
+    return repository_key(repository, key, err, "evidence/%010lld.json", (long long)number);
+}
+
+static int exists(const struct repository *repository, int64_t number, bool *ret_exists,
+                  struct error *err)
+{
+    char key[STORE_KEY_MAX + 1];
+    struct store_object object;
+    struct error reason = ERROR_NONE;
+    int rc = record_key(repository, number, key, err);
+    if (rc)
+        return rc;
+    rc = store_stat(repository->store, key, &object, &reason);
+    if (rc && rc != ERR_NOT_FOUND) {
+        if (err)
+            *err = reason;
+        return rc;
+    }
+    *ret_exists = rc == 0;
+    return 0;
+}
+
+/* The highest number of an unbroken run of records that begins where one is known: first steps that
+ * double until one is absent, then halving. */
+static int find_tip(struct repository *repository, int64_t *ret_number, struct error *err)
+{
+    int64_t low = repository->evidence_number, high, step = 1;
+    bool found = low == 0;
+    int rc = found ? 0 : exists(repository, low, &found, err);
+    if (rc)
+        return rc;
+    if (!found)
+        low = 0;
+    for (found = true; found;) {
+        high = low + step;
+        step *= 2;
+        rc = exists(repository, high, &found, err);
+        if (rc)
+            return rc;
+        if (found)
+            low = high;
+    }
+    while (high - low > 1) {
+        int64_t middle = low + (high - low) / 2;
+        rc = exists(repository, middle, &found, err);
+        if (rc)
+            return rc;
+        if (found)
+            low = middle;
+        else
+            high = middle;
+    }
+    repository->evidence_number = low;
+    *ret_number = low;
+    return 0;
+}
+
+/* Reads one record and its hash. */
+static int read_record(const struct repository *repository, int64_t number, json_t **ret_record,
+                       char sha256[SHA256_HEX + 1], struct error *err)
+{
+    struct buf buf = BUF_INIT(REPOSITORY_DOCUMENT_MAX);
+    char key[STORE_KEY_MAX + 1];
+    int rc = record_key(repository, number, key, err);
+    if (!rc)
+        rc = store_get(repository->store, key, &buf, err);
+    if (!rc)
+        rc = sha256_of(buf_text(&buf), buf.length, sha256, err);
+    if (!rc && ret_record)
+        rc = json_parse_object(buf_text(&buf), buf.length, key, ret_record, err);
+    buf_clear(&buf);
+    return rc;
+}
+
+int evidence_read_tip(struct repository *repository, struct evidence_tip *ret_tip,
+                      struct error *err)
+{
+    struct evidence_tip tip;
+    int rc = find_tip(repository, &tip.number, err);
+    if (rc)
+        return rc;
+    memcpy(tip.sha256, NO_RECORD, sizeof(tip.sha256));
+    if (tip.number > 0)
+        rc = read_record(repository, tip.number, NULL, tip.sha256, err);
+    if (!rc)
+        *ret_tip = tip;
+    return rc;
+}
+
+/* Who does it: the user's name where there is one, else the number. */
+static json_t *pack_by(void)
+{
+    char host[256] = "", storage[PASSWD_BYTES], number[24];
+    struct passwd entry, *found = NULL;
+    gethostname(host, sizeof(host) - 1);
+    snprintf(number, sizeof(number), "%lld", (long long)getuid());
+    if (getpwuid_r(getuid(), &entry, storage, sizeof(storage), &found) != 0)
+        found = NULL;
+    return json_pack("{s:s, s:s, s:I}", "user", found ? found->pw_name : number, "host", host,
+                     "pid", (json_int_t)getpid());
+}
+
+/* Writes the record behind `previous`; ERR_EXISTS when somebody was first. */
+static int write_record(struct repository *repository, const char *type, json_t *body,
+                        const struct evidence_tip *previous, struct evidence_tip *ret_tip,
+                        struct error *err)
+{
+    struct evidence_tip tip = {.number = previous->number + 1};
+    char key[STORE_KEY_MAX + 1];
+    _cleanup_(freep) char *text = NULL;
+    _cleanup_(json_release) json_t *record =
+        json_pack("{s:I, s:s, s:s, s:o, s:o, s:O}", "number", (json_int_t)tip.number, "previous",
+                  previous->sha256, "type", type, "at", json_instant(instant_now_us()), "by",
+                  pack_by(), "body", body);
+    if (!record)
+        return error_no_memory(err);
+    if (tip.number > EVIDENCE_NUMBER_MAX)
+        return error_set(err, ERR_LIMIT, "more than %d records of evidence", EVIDENCE_NUMBER_MAX);
+    int rc = json_to_text(record, &text, err);
+    if (!rc)
+        rc = sha256_of(text, strlen(text), tip.sha256, err);
+    if (!rc)
+        rc = record_key(repository, tip.number, key, err);
+    if (!rc)
+        rc = store_put(repository->store, key, text, strlen(text), STORE_IF_ABSENT, err);
+    if (!rc && ret_tip)
+        *ret_tip = tip;
+    return rc;
+}
+
+int evidence_add(struct repository *repository, const char *type, json_t *body,
+                 struct evidence_tip *ret_tip, struct error *err)
+{
+    _cleanup_(json_release) json_t *owned = body;
+    if (!body)
+        return error_no_memory(err);
+    for (int i = 0; i < EVIDENCE_ATTEMPTS; i++) {
+        struct evidence_tip previous;
+        int rc = evidence_read_tip(repository, &previous, err);
+        if (!rc)
+            rc = write_record(repository, type, body, &previous, ret_tip, err);
+        if (rc != ERR_EXISTS)
+            return rc;
+    }
+    return error_set(err, ERR_CONFLICT,
+                     "could not add to the evidence of %s: others were first "
+                     "%d times",
+                     repository->cluster, EVIDENCE_ATTEMPTS);
+}
+
+struct chain {
+    struct repository *repository;
+    const struct evidence_tip *known;
+    bool known_seen;
+    evidence_visit visit;
+    void *context;
+    struct evidence_tip tip;
+};
+
+static int check_record(const struct chain *chain, const json_t *record, int64_t number,
+                        struct error *err)
+{
+    const char *previous, *text;
+    int64_t written, at_us;
+    int rc = json_take_integer(record, "number", &written, err);
+    if (!rc)
+        rc = json_take_text(record, "previous", &previous, err);
+    if (!rc)
+        rc = json_take_text(record, "type", &text, err);
+    if (!rc)
+        rc = json_take_instant(record, "at", &at_us, err);
+    if (!rc && !json_is_object(json_object_get(record, "body")))
+        rc = error_set(err, ERR_CORRUPT, "\"body\" is missing or no object");
+    if (!rc && written != number)
+        rc = error_set(err, ERR_CORRUPT, "it says it is record %lld", (long long)written);
+    if (!rc && strcmp(previous, chain->tip.sha256) != 0)
+        rc = error_set(err, ERR_CORRUPT, "it does not fit the record before it");
+    if (rc)
+        error_prefix(err, "evidence record %lld", (long long)number);
+    return rc;
+}
+
+static int verify_object(const struct store_object *object, void *context, struct error *err)
+{
+    struct chain *chain = context;
+    int64_t number = chain->tip.number + 1;
+    char key[STORE_KEY_MAX + 1], sha256[SHA256_HEX + 1];
+    _cleanup_(json_release) json_t *record = NULL;
+    int rc = record_key(chain->repository, number, key, err);
+    if (!rc && strcmp(object->key, key) != 0)
+        rc = error_set(err, ERR_CORRUPT, "evidence record %lld is missing, %s comes instead",
+                       (long long)number, object->key);
+    if (!rc)
+        rc = read_record(chain->repository, number, &record, sha256, err);
+    if (!rc)
+        rc = check_record(chain, record, number, err);
+    if (!rc && chain->known && chain->known->number == number) {
+        chain->known_seen = true;
+        if (strcmp(chain->known->sha256, sha256) != 0)
+            rc = error_set(err, ERR_CORRUPT, "evidence record %lld is not the one known before",
+                           (long long)number);
+    }
+    if (!rc && chain->visit)
+        rc = chain->visit(record, chain->context, err);
+    if (rc)
+        return rc;
+    chain->tip.number = number;
+    memcpy(chain->tip.sha256, sha256, sizeof(sha256));
+    return 0;
+}
+
+int evidence_verify(struct repository *repository, const struct evidence_tip *known,
+                    evidence_visit visit, void *context, struct evidence_tip *ret_tip,
+                    struct error *err)
+{
+    char prefix[STORE_KEY_MAX + 1];
+    struct chain chain = {
+        .repository = repository,
+        .known = known && known->number > 0 ? known : NULL,
+        .visit = visit,
+        .context = context,
+    };
+    memcpy(chain.tip.sha256, NO_RECORD, sizeof(chain.tip.sha256));
+    int rc = repository_key(repository, prefix, err, "evidence/");
+    if (!rc)
+        rc = store_list(repository->store, prefix, false, verify_object, &chain, err);
+    if (rc)
+        return rc;
+    if (chain.known && !chain.known_seen)
+        return error_set(err, ERR_CORRUPT,
+                         "the evidence ends at record %lld, but record %lld was known",
+                         (long long)chain.tip.number, (long long)chain.known->number);
+    if (ret_tip)
+        *ret_tip = chain.tip;
+    return 0;
+}

@@ -113,9 +113,8 @@ static int set_up_session(PGconn *conn, struct error *err)
         rc = pg_execute(conn, err, "set idle_session_timeout = 0");
     if (!rc && PQserverVersion(conn) >= 170000)
         rc = pg_execute(conn, err, "set transaction_timeout = 0");
-    const char *encoding = rc ? NULL : PQparameterStatus(conn, "server_encoding");
-    if (encoding && PQsetClientEncoding(conn, encoding) != 0)
-        rc = error_set(err, ERR_SQL, "could not set client_encoding to %s", encoding);
+    if (!rc && PQsetClientEncoding(conn, "UTF8") != 0)
+        rc = pg_error(conn, NULL, err);
     return rc;
 }
 
@@ -264,6 +263,15 @@ int pg_add_literal(struct buf *sql, const char *text)
         buf_add(sql, c, 1);
     }
     return buf_add(sql, "'", 1);
+}
+
+int pg_add_copy_options(struct buf *sql, const char *encoding)
+{
+    if (strcmp(encoding, "UTF8") == 0)
+        return buf_add_text(sql, "");
+    buf_add_text(sql, " WITH (ENCODING ");
+    pg_add_literal(sql, encoding);
+    return buf_add_text(sql, ")");
 }
 
 int pg_environment(PGconn *conn, const char *database, struct strv *env, struct error *err)

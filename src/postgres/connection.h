@@ -11,7 +11,8 @@
  * the rest. Secrets of the conninfo never reach a message. A PGconn belongs to one thread at a
  * time; only pg_cancel_* may be used from others.
  *
- * Every session has: client_encoding = the database's, DateStyle ISO, IntervalStyle postgres,
+ * Every session has: client_encoding UTF8 (rows are copied with ENCODING of the database, so that
+ * they are not converted; see pg_add_copy_options), DateStyle ISO, IntervalStyle postgres,
  * extra_float_digits 3, search_path '', row_security off, xmloption content, jit off,
  * max_parallel_workers_per_gather 0, synchronize_seqscans off, all timeouts 0 (pg_dump's session,
  * PostgreSQL src/bin/pg_dump/pg_dump.c setup_connection, and more). They are set by statements, not
@@ -71,6 +72,10 @@ int pg_add_identifier(struct buf *sql, const char *name);
 int pg_add_qualified(struct buf *sql, const char *schema, const char *name);
 /* Appends a literal for standard_conforming_strings on: 'it''s' (E'' when it has a backslash). */
 int pg_add_literal(struct buf *sql, const char *text);
+
+/* What a COPY statement ends with so that rows keep the database's encoding: "" or
+ * " WITH (ENCODING 'LATIN1')". */
+int pg_add_copy_options(struct buf *sql, const char *encoding);
 
 /* libpq's environment variables (PGHOST, PGPASSWORD, ...) for programs of PostgreSQL, so that no
  * secret is in their argv; database, when given, as PGDATABASE. */

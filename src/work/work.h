@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "policy/policy.h"
+#include "repository/locks.h"
 #include "repository/repository.h"
 
 enum { WORK_RUN_ID_MAX = 40, WORK_NOTICES_MAX = 1000 };
@@ -30,6 +31,7 @@ struct work {
     const struct policy *policy;
     const struct policy_job *job;
     struct repository *repository;
+    struct lock *lock; /* held by this run; NULL when run without one, in tests */
     char run_id[WORK_RUN_ID_MAX];
     int64_t due_us; /* the due instant, or the start of a run by hand */
     int64_t started_us;
@@ -50,12 +52,20 @@ void work_result_clear(struct work_result *result);
 void work_progress(const struct work *work, const char *phase, int64_t done, int64_t total);
 void work_notice(const struct work *work, const char *format, ...) _printf_(2, 3);
 
+/* Whether the lock is still this run's: asked before a manifest is written or a thing deleted.
+ * ERR_CONFLICT when another run has taken over. */
+int work_check_lock(const struct work *work, struct error *err);
+
 /*
  * SIGINT and SIGTERM set a flag that long loops look at; the first makes the work stop in order
  * (ERR_INTERRUPTED), nothing half-written stays. Installed once by the command that runs work.
  */
 void work_catch_signals(void);
 bool work_interrupted(struct error *err); /* sets ERR_INTERRUPTED when true; err may be NULL */
+
+/* Asks the running work to end with this error, as a signal does: a timeout, a lost lock. The first
+ * reason stays. Called by one thread, the watcher of run.c. */
+void work_stop(int code, const char *message);
 
 /* A job type: how run.c runs it. The stories export one function each. */
 typedef int (*work_function)(const struct work *work, struct work_result *result,

@@ -1,0 +1,346 @@
+/* What the manifest says of a database, and its sequences.sql. */
+#include <string.h>
+
+#include "work/dump.h"
+
+enum { SEQUENCES_PER_QUERY = 200, SQL_LIMIT = 4 << 20 };
+
+/* The locale columns of pg_database were renamed and added to by 15 and 17. */
+static const char *locale_columns(int server_version)
+{
+    if (server_version >= 170000)
+        return "d.datlocprovider, d.datlocale, d.daticurules";
+    if (server_version >= 160000)
+        return "d.datlocprovider, d.daticulocale, d.daticurules";
+    if (server_version >= 150000)
+        return "d.datlocprovider, d.daticulocale, null";
+    return "'c', null, null";
+}
+
+static json_t *text_or_null(const PGresult *result, int row, int column)
+{
+    return PQgetisnull(result, row, column) ? json_null()
+                                            : json_string(pg_text(result, row, column));
+}
+
+/* Rows of a query as a list of objects with these keys, all of them texts. */
+static int query_objects(PGconn *conn, const char *sql, const char *const *keys, json_t **ret_list,
+                         struct error *err)
+{
+    _cleanup_(pg_result_freep) PGresult *result = NULL;
+    int rc = pg_query(conn, &result, err, sql, NULL);
+    if (rc)
+        return rc;
+    json_t *list = json_array();
+    for (int row = 0; row < PQntuples(result); row++) {
+        json_t *object = json_object();
+        for (int column = 0; keys[column]; column++)
+            json_object_set_new(object, keys[column], text_or_null(result, row, column));
+        if (json_array_append_new(list, object)) {
+            json_decref(list);
+            return error_no_memory(err);
+        }
+    }
+    *ret_list = list;
+    return 0;
+}
+
+static int add_properties(struct dump_database *database, json_t *entry, struct error *err)
+{
+    _cleanup_(buf_clear) struct buf sql = BUF_INIT(SQL_LIMIT);
+    buf_addf(&sql,
+             "select pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, %s,"
+             " pg_catalog.pg_get_userbyid(d.datdba), d.datconnlimit, t.spcname, d.datistemplate,"
+             " pg_catalog.shobj_description(d.oid, 'pg_database'), d.datacl is null,"
+             " pg_catalog.current_setting('lc_monetary') "
+             "from pg_catalog.pg_database d join pg_catalog.pg_tablespace t on t.oid = "
+             "d.dattablespace where d.datname = pg_catalog.current_database()",
+             locale_columns(database->dump->server_version));
+    _cleanup_(pg_result_freep) PGresult *result = NULL;
+    int rc = pg_query(database->coordinator, &result, err, buf_text(&sql), NULL);
+    if (rc)
+        return rc;
+    static const char *const KEYS[] = {"encoding", "collate",   "ctype", "locale_provider",
+                                       "locale",   "icu_rules", "owner"};
+    for (int i = 0; i < (int)ARRAY_SIZE(KEYS); i++)
+        json_object_set_new(entry, KEYS[i], text_or_null(result, 0, i));
+    int next = (int)ARRAY_SIZE(KEYS);
+    json_object_set_new(entry, "connection_limit", json_integer(pg_integer(result, 0, next)));
+    json_object_set_new(entry, "tablespace", text_or_null(result, 0, next + 1));
+    json_object_set_new(entry, "is_template", json_boolean(pg_boolean(result, 0, next + 2)));
+    json_object_set_new(entry, "comment", text_or_null(result, 0, next + 3));
+    json_object_set_new(entry, "acl_is_default", json_boolean(pg_boolean(result, 0, next + 4)));
+    json_object_set_new(entry, "lc_monetary", text_or_null(result, 0, next + 5));
+    return 0;
+}
+
+/* One list of the entry per query: key, SQL, keys of its objects. */
+static int add_lists(struct dump_database *database, json_t *entry, struct error *err)
+{
+    static const struct {
+        const char *key, *sql;
+        const char *keys[5];
+    } LISTS[] = {
+        {"acl",
+         "select pg_catalog.pg_get_userbyid(a.grantor),"
+         " case when a.grantee = 0 then null else pg_catalog.pg_get_userbyid(a.grantee) end,"
+         " a.privilege_type, a.is_grantable::text "
+         "from pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a "
+         "where d.datname = pg_catalog.current_database()",
+         {"grantor", "grantee", "privilege", "grantable"}},
+        {"settings",
+         "select r.rolname, pg_catalog.split_part(s.setting, '=', 1),"
+         " pg_catalog.substr(s.setting, pg_catalog.strpos(s.setting, '=') + 1) "
+         "from pg_catalog.pg_db_role_setting c join pg_catalog.pg_database d on d.oid = "
+         "c.setdatabase left join pg_catalog.pg_roles r on r.oid = c.setrole,"
+         " pg_catalog.unnest(c.setconfig) s(setting) "
+         "where d.datname = pg_catalog.current_database() order by 1 nulls first, 2",
+         {"role", "name", "value"}},
+        {"extensions",
+         "select e.extname, e.extversion, n.nspname from pg_catalog.pg_extension e "
+         "join pg_catalog.pg_namespace n on n.oid = e.extnamespace order by 1",
+         {"name", "version", "schema"}},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(LISTS); i++) {
+        json_t *list = NULL;
+        int rc = query_objects(database->coordinator, LISTS[i].sql, LISTS[i].keys, &list, err);
+        if (rc)
+            return rc;
+        json_object_set_new(entry, LISTS[i].key, list);
+    }
+    return 0;
+}
+
+/* Migration tables as the tools make them: where they may be, and the newest stamp in them. */
+static const struct migration_tool {
+    const char *tool, *schema, *table, *stamp_sql;
+} MIGRATION_TOOLS[] = {
+    {"drizzle", "drizzle", "__drizzle_migrations",
+     "select hash, pg_catalog.to_timestamp(created_at / 1000.0)::text from %s order by created_at "
+     "desc limit 1"},
+    {"drizzle", "public", "__drizzle_migrations",
+     "select hash, pg_catalog.to_timestamp(created_at / 1000.0)::text from %s order by created_at "
+     "desc limit 1"},
+    {"alembic", "public", "alembic_version",
+     "select pg_catalog.string_agg(version_num, ',' order by version_num), null from %s"},
+    {"prisma", "public", "_prisma_migrations",
+     "select migration_name, finished_at::text from %s where finished_at is not null order by "
+     "finished_at desc limit 1"},
+    {"flyway", "public", "flyway_schema_history",
+     "select coalesce(version, description), installed_on::text from %s where success order by "
+     "installed_rank desc limit 1"},
+    {"django", "public", "django_migrations",
+     "select app || '.' || name, applied::text from %s order by id desc limit 1"},
+    {"rails", "public", "schema_migrations", "select pg_catalog.max(version::text), null from %s"},
+    {"knex", "public", "knex_migrations",
+     "select name, migration_time::text from %s order by id desc limit 1"},
+    {"migrations", "public", "migrations",
+     "select name::text, null from %s order by id desc limit 1"},
+};
+
+static const struct pg_table *find_table(const struct pg_tables *tables, const char *schema,
+                                         const char *name)
+{
+    for (size_t i = 0; i < tables->count; i++)
+        if (strcmp(tables->items[i].name, name) == 0 &&
+            strcmp(tables->items[i].schema, schema) == 0)
+            return &tables->items[i];
+    return NULL;
+}
+
+/* A table that only bears the name of a migration tool's has other columns: the query fails, and
+ * that is no fault of the dump; a savepoint keeps the snapshot's transaction alive. */
+static int read_stamp(struct dump_database *database, const struct migration_tool *tool,
+                      json_t **ret_stamp, struct error *err)
+{
+    PGconn *conn = database->coordinator;
+    _cleanup_(buf_clear) struct buf name = BUF_INIT(1024);
+    _cleanup_(buf_clear) struct buf sql = BUF_INIT(4096);
+    _cleanup_(pg_result_freep) PGresult *result = NULL;
+    pg_add_qualified(&name, tool->schema, tool->table);
+    const char *place = strstr(tool->stamp_sql, "%s");
+    buf_add(&sql, tool->stamp_sql, (size_t)(place - tool->stamp_sql));
+    buf_addf(&sql, "%s%s", buf_text(&name), place + 2);
+    int rc = pg_execute(conn, err, "savepoint stamp");
+    if (rc)
+        return rc;
+    if (pg_query(conn, &result, NULL, buf_text(&sql), NULL))
+        return pg_execute(conn, err, "rollback to savepoint stamp; release savepoint stamp");
+    if (PQntuples(result) > 0 && !PQgetisnull(result, 0, 0))
+        *ret_stamp =
+            json_pack("{s:s, s:s, s:o, s:o}", "tool", tool->tool, "table", buf_text(&name), "stamp",
+                      json_string(pg_text(result, 0, 0)), "applied_at", text_or_null(result, 0, 1));
+    return pg_execute(conn, err, "release savepoint stamp");
+}
+
+static int add_migration(struct dump_database *database, json_t *entry, struct error *err)
+{
+    json_t *stamp = NULL;
+    for (size_t i = 0; i < ARRAY_SIZE(MIGRATION_TOOLS) && !stamp; i++) {
+        const struct migration_tool *tool = &MIGRATION_TOOLS[i];
+        if (!find_table(&database->tables, tool->schema, tool->table))
+            continue;
+        int rc = read_stamp(database, tool, &stamp, err);
+        if (rc)
+            return rc;
+    }
+    json_object_set_new(entry, "migration", stamp ? stamp : json_null());
+    return 0;
+}
+
+static json_t *volume_names(const struct dump_database *database,
+                            const struct dump_table_state *state)
+{
+    json_t *names = json_array();
+    for (size_t i = 0; i < state->volume_count; i++) {
+        char name[64];
+        snprintf(name, sizeof(name), "%s/data-%04d.tar.zst", database->folder, state->volumes[i]);
+        json_array_append_new(names, json_string(name));
+    }
+    return names;
+}
+
+static json_t *describe_table(const struct dump_database *database, size_t index)
+{
+    const struct pg_table *table = &database->tables.items[index];
+    const struct dump_table_state *state = &database->states[index];
+    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:o}", "oid",
+                     (json_int_t)table->oid, "schema", table->schema, "name", table->name,
+                     "load_schema", table->load_schema, "load_name", table->load_name, "columns",
+                     table->columns, "rows", (json_int_t)state->rows, "bytes",
+                     (json_int_t)state->bytes, "segments", state->segments, "volumes",
+                     volume_names(database, state));
+}
+
+static int add_tables(struct dump_database *database, json_t *entry, struct error *err)
+{
+    json_t *tables = json_array();
+    int64_t rows = 0, bytes = 0;
+    json_object_set_new(entry, "tables", tables);
+    for (size_t i = 0; i < database->tables.count; i++) {
+        const struct pg_table *table = &database->tables.items[i];
+        if (table->is_foreign || (table->is_unlogged && database->dump->is_standby))
+            continue;
+        if (json_array_append_new(tables, describe_table(database, i)))
+            return error_set(err, ERR_FAILED, "the name of table with OID %u is not valid UTF-8",
+                             table->oid);
+        rows += database->states[i].rows;
+        bytes += database->states[i].bytes;
+    }
+    json_object_set_new(entry, "rows", json_integer(rows));
+    json_object_set_new(entry, "bytes", json_integer(bytes));
+    return 0;
+}
+
+static void add_object_name(const struct dump_database *database, json_t *entry, const char *key,
+                            const char *file, bool is_there)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "%s/%s", database->folder, file);
+    json_object_set_new(entry, key, is_there ? json_string(name) : json_null());
+}
+
+int dump_describe(struct dump_database *database, json_t **ret_description, struct error *err)
+{
+    json_t *entry = json_pack("{s:s, s:I, s:s}", "name", database->name, "oid",
+                              (json_int_t)database->oid, "snapshot", database->snapshot);
+    if (!entry)
+        return error_no_memory(err);
+    int rc = add_properties(database, entry, err);
+    if (!rc)
+        rc = add_lists(database, entry, err);
+    if (!rc)
+        rc = add_migration(database, entry, err);
+    add_object_name(database, entry, "schema", "schema.pgdump", true);
+    add_object_name(database, entry, "sequences", "sequences.sql", true);
+    add_object_name(database, entry, "large_objects", "large-objects.pgdump",
+                    database->has_large_objects);
+    json_object_set(entry, "notices", database->dump->notices);
+    json_object_set_new(entry, "is_standby", json_boolean(database->dump->is_standby));
+    if (!rc)
+        rc = add_tables(database, entry, err);
+    if (rc) {
+        json_decref(entry);
+        return error_prefix(err, "manifest");
+    }
+    *ret_description = entry;
+    return 0;
+}
+
+static const char LIST_SEQUENCES[] =
+    "select n.nspname, c.relname, pg_catalog.has_sequence_privilege(c.oid, 'select') "
+    "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+    "where c.relkind = 'S' and c.relpersistence <> 't' and n.nspname !~ '^pg_'"
+    " and n.nspname <> 'information_schema'"
+    " and (c.oid in (select pg_catalog.unnest(e.extconfig) from pg_catalog.pg_extension e)"
+    "  or not exists (select 1 from pg_catalog.pg_depend d where d.objid = c.oid and d.deptype = "
+    "'e' and d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass)) "
+    "order by 1, 2";
+
+/* setval() of each sequence of a batch, with what the sequence holds now. */
+static int add_setvals(PGconn *conn, const PGresult *sequences, int first, int end,
+                       struct buf *script, struct error *err)
+{
+    _cleanup_(buf_clear) struct buf sql = BUF_INIT(SQL_LIMIT);
+    for (int row = first; row < end; row++) {
+        buf_addf(&sql, "%sselect last_value, is_called from ", row > first ? " union all " : "");
+        pg_add_qualified(&sql, pg_text(sequences, row, 0), pg_text(sequences, row, 1));
+    }
+    int rc = buf_failed(&sql, "a query for sequences", err);
+    _cleanup_(pg_result_freep) PGresult *values = NULL;
+    if (!rc)
+        rc = pg_query(conn, &values, err, buf_text(&sql), NULL);
+    if (rc)
+        return rc;
+    for (int row = first; row < end; row++) {
+        _cleanup_(buf_clear) struct buf name = BUF_INIT(1024);
+        pg_add_qualified(&name, pg_text(sequences, row, 0), pg_text(sequences, row, 1));
+        buf_add_text(script, "SELECT pg_catalog.setval(");
+        pg_add_literal(script, buf_text(&name));
+        buf_addf(script, ", %s, %s);\n", pg_text(values, row - first, 0),
+                 pg_boolean(values, row - first, 1) ? "true" : "false");
+    }
+    return buf_failed(script, "sequences.sql", err);
+}
+
+static int check_sequences(PGconn *conn, const PGresult *sequences, struct error *err)
+{
+    for (int row = 0; row < PQntuples(sequences); row++) {
+        if (pg_boolean(sequences, row, 2))
+            continue;
+        error_set(err, ERR_PERMISSION, "role \"%s\" may not read sequence %s.%s", PQuser(conn),
+                  pg_text(sequences, row, 0), pg_text(sequences, row, 1));
+        return error_hint(err, "grant pg_read_all_data to the role, or SELECT on all sequences");
+    }
+    return 0;
+}
+
+int dump_sequences(struct dump_database *database, struct error *err)
+{
+    PGconn *conn = database->coordinator;
+    _cleanup_(pg_result_freep) PGresult *sequences = NULL;
+    _cleanup_(buf_clear) struct buf script = BUF_INIT(256 << 20);
+    buf_add_text(&script, "SET client_encoding = 'UTF8';\n");
+    int rc = pg_query(conn, &sequences, err, LIST_SEQUENCES, NULL);
+    if (!rc)
+        rc = check_sequences(conn, sequences, err);
+    int count = rc ? 0 : PQntuples(sequences);
+    for (int first = 0; first < count && !rc; first += SEQUENCES_PER_QUERY) {
+        int end = first + SEQUENCES_PER_QUERY < count ? first + SEQUENCES_PER_QUERY : count;
+        rc = add_setvals(conn, sequences, first, end, &script, err);
+    }
+    if (rc)
+        return error_prefix(err, "sequences");
+    char name[64], key[STORE_KEY_MAX + 1];
+    snprintf(name, sizeof(name), "%s/sequences.sql", database->folder);
+    dump_key(database->dump, name, key);
+    _cleanup_(volume_freep) struct volume *volume = NULL;
+    struct store_object object;
+    rc = volume_create(database->dump->store, key, VOLUME_PLAIN, &database->dump->options, &volume,
+                       err);
+    if (!rc)
+        rc = volume_data(volume, buf_text(&script), script.length, err);
+    if (!rc)
+        rc = volume_commit(volume, &object, err);
+    return rc ? rc : dump_add_object(database->dump, name, &object, (int64_t)script.length, err);
+}

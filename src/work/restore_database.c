@@ -1,0 +1,451 @@
+/* One database, from CREATE DATABASE to row counts. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/child.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "postgres/server.h"
+#include "repository/manifest.h"
+#include "work/restore.h"
+
+enum {
+    ARGUMENTS_MAX = 64,
+    ENVIRONMENT_MAX = 200,
+    STATEMENTS_MAX = 100000,
+    SEQUENCES_LIMIT = 256 << 20,
+    SQL_LIMIT = 1 << 20,
+    RENAME_ATTEMPTS = 20,
+    RENAME_PAUSE_US = 500000,
+};
+
+void restore_database_clear(struct restore_database *database)
+{
+    crew_free(database->crew);
+    PQfinish(database->conn);
+    if (database->schema_path)
+        unlink(database->schema_path);
+    if (database->list_path)
+        unlink(database->list_path);
+    free(database->schema_path);
+    free(database->list_path);
+    free(database->tables);
+    free(database->volumes);
+    strv_clear(&database->sequences);
+    json_decref(database->report);
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+/* Opens an object of the backup, to be compared with the manifest when it has been read. */
+static int open_object(struct restore_database *database, const char *name, enum volume_kind kind,
+                       struct volume_reader **ret_reader, struct error *err)
+{
+    struct restore *restore = database->restore;
+    const json_t *object = manifest_object(restore->manifest, name);
+    if (!object)
+        return error_set(err, ERR_CORRUPT, "the manifest has no object \"%s\"", name);
+    struct store_object expected = {.size = json_integer_value(json_object_get(object, "size"))};
+    snprintf(expected.sha256, sizeof(expected.sha256), "%s", text_of(object, "sha256"));
+    char key[STORE_KEY_MAX + 1];
+    int rc = repository_backup_key(restore->request->repository, BACKUP_DUMP, restore->id, name,
+                                   key, err);
+    return rc ? rc : volume_read_open(restore->store, key, kind, &expected, ret_reader, err);
+}
+
+/* Hands every byte of an object to write_all; the hash is compared at the end. */
+static int copy_object(struct volume_reader *reader, int fd, const char *path, struct error *err)
+{
+    const char *name;
+    int64_t size;
+    int rc = volume_next(reader, &name, &size, err);
+    while (!rc) {
+        const void *data;
+        size_t length;
+        rc = volume_read(reader, &data, &length, err);
+        if (rc || length == 0)
+            break;
+        rc = file_write_all(fd, path, data, length, err);
+    }
+    return rc ? rc : volume_read_finish(reader, err);
+}
+
+int restore_fetch_schema(struct restore_database *database, struct error *err)
+{
+    const char *folder = getenv("TMPDIR");
+    _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
+    int rc = open_object(database, text_of(database->entry, "schema"), VOLUME_PLAIN, &reader, err);
+    if (rc)
+        return rc;
+    if (asprintf(&database->schema_path, "%s/pgcairn-schema-XXXXXX", folder ? folder : "/tmp") < 0)
+        return error_no_memory(err);
+    _cleanup_(closep) int fd = mkostemp(database->schema_path, O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(err, errno, "could not create \"%s\"", database->schema_path);
+    return copy_object(reader, fd, database->schema_path, err);
+}
+
+static int add_arguments(struct restore_database *database, const char *const *options,
+                         bool from_file, struct strv *argv, struct error *err)
+{
+    const struct restore_request *request = database->restore->request;
+    int rc = strv_addf(argv, err, "%s/pg_restore", database->restore->programs.folder);
+    for (size_t i = 0; options[i] && !rc; i++)
+        rc = strv_add(argv, options[i], err);
+    if (!rc && request->no_owner)
+        rc = strv_add(argv, "--no-owner", err);
+    if (!rc && request->no_privileges)
+        rc = strv_add(argv, "--no-privileges", err);
+    if (!rc && request->role)
+        rc = strv_addf(argv, err, "--role=%s", request->role);
+    if (!rc && from_file && database->list_path)
+        rc = strv_addf(argv, err, "--use-list=%s", database->list_path);
+    if (!rc && from_file)
+        rc = strv_add(argv, database->schema_path, err);
+    return rc;
+}
+
+static int gather(struct child *child, struct buf *output, struct error *err)
+{
+    for (;;) {
+        char *to = buf_reserve(output, 64 << 10);
+        if (!to)
+            return buf_failed(output, "what pg_restore wrote", err);
+        ssize_t n = read(child->output_fd, to, 64 << 10);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return error_set_errno(err, errno, "could not read from pg_restore");
+        output->length += (size_t)n;
+        to[n] = '\0';
+        if (n == 0)
+            return 0;
+    }
+}
+
+/* Waits in steps, so that an interrupt ends the child and not only us. */
+static int await(struct child *child, struct child_status *status, struct error *err)
+{
+    int rc;
+    while ((rc = child_wait(child, US_PER_SECOND / 5, status, err)) == ERR_TIMEOUT)
+        if (work_interrupted(err))
+            return ERR_INTERRUPTED;
+    return rc;
+}
+
+static int drive(struct child *child, struct volume_reader *input, struct buf *output,
+                 struct error *err)
+{
+    struct child_status status;
+    struct error input_error = ERROR_NONE;
+    if (input) {
+        copy_object(input, child->input_fd, "pg_restore", &input_error);
+        close(child->input_fd);
+        child->input_fd = -1;
+    }
+    int rc = output ? gather(child, output, err) : 0;
+    if (!rc)
+        rc = await(child, &status, err);
+    if (!rc && (!status.exited || status.exit_status != 0))
+        rc = child_error(child, "pg_restore", &status, err);
+    if (!rc && input_error.code) {
+        *err = input_error;
+        rc = err->code;
+    }
+    return rc;
+}
+
+int restore_run_program(struct restore_database *database, const char *const *options,
+                        struct volume_reader *input, struct buf *output, struct error *err)
+{
+    struct restore *restore = database->restore;
+    _cleanup_(strv_clear) struct strv argv = STRV_INIT(ARGUMENTS_MAX);
+    _cleanup_(strv_clear) struct strv env = STRV_INIT(ENVIRONMENT_MAX);
+    int rc = add_arguments(database, options, input == NULL, &argv, err);
+    if (!rc)
+        rc = pg_environment(restore->conn, database->work_name, &env, err);
+    if (!rc)
+        rc = strv_addf(&env, err, "PGAPPNAME=%s", restore->application);
+    if (rc)
+        return rc;
+    struct child_spec spec = {
+        .argv = (const char *const *)argv.items,
+        .env = (const char *const *)env.items,
+        .input = input ? CHILD_PIPE : CHILD_NULL,
+        .output = output ? CHILD_PIPE : CHILD_NULL,
+    };
+    _cleanup_(child_clear) struct child child;
+    rc = child_start(&spec, &child, err);
+    return rc ? rc : drive(&child, input, output, err);
+}
+
+/* --dbname=dbname='it''s': a name is never taken for a connection string. */
+static int target_option(const struct restore_database *database, char **ret_option,
+                         struct error *err)
+{
+    _cleanup_(buf_clear) struct buf option = BUF_INIT(4096);
+    buf_add_text(&option, "--dbname=dbname='");
+    for (const char *c = database->work_name; *c; c++) {
+        if (*c == '\'' || *c == '\\')
+            buf_add_text(&option, "\\");
+        buf_add(&option, c, 1);
+    }
+    buf_add_text(&option, "'");
+    *ret_option = buf_steal(&option);
+    return *ret_option ? 0 : error_no_memory(err);
+}
+
+static int create_database(struct restore_database *database, struct error *err)
+{
+    _cleanup_(buf_clear) struct buf sql = BUF_INIT(SQL_LIMIT);
+    _cleanup_(buf_clear) struct buf name = BUF_INIT(SQL_LIMIT);
+    char suffix[5];
+    int rc = file_random_name(suffix, sizeof(suffix) - 1, err);
+    if (rc)
+        return rc;
+    snprintf(database->work_name, sizeof(database->work_name), RESTORE_PREFIX "%s", suffix);
+    pg_add_identifier(&name, database->work_name);
+    rc = pg_create_database_sql(database->entry, buf_text(&name), &sql, err);
+    return rc ? rc : pg_execute(database->restore->conn, err, "%s", buf_text(&sql));
+}
+
+static int run_section(struct restore_database *database, const char *section, bool exit_on_error,
+                       int jobs, struct error *err)
+{
+    _cleanup_(freep) char *target = NULL;
+    char jobs_option[32];
+    snprintf(jobs_option, sizeof(jobs_option), "--jobs=%d", jobs);
+    int rc = target_option(database, &target, err);
+    if (rc)
+        return rc;
+    const char *options[] = {target, section, exit_on_error ? "--exit-on-error" : jobs_option,
+                             NULL};
+    return restore_run_program(database, options, NULL, NULL, err);
+}
+
+/* A line "SELECT pg_catalog.setval('"schema"."name"', ..." is wanted when its sequence is. */
+static bool is_wanted_sequence(const struct restore_database *database, const char *line)
+{
+    if (database->restore->request->tables->count == 0 || strncmp(line, "SET ", 4) == 0)
+        return true;
+    for (size_t i = 0; i < database->sequences.count; i++) {
+        _cleanup_(buf_clear) struct buf start = BUF_INIT(SQL_LIMIT);
+        buf_add_text(&start, "SELECT pg_catalog.setval(");
+        pg_add_literal(&start, database->sequences.items[i]);
+        buf_add_text(&start, ",");
+        if (strncmp(line, buf_text(&start), start.length) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int read_object(struct restore_database *database, const char *name, struct buf *text,
+                       struct error *err)
+{
+    _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
+    const char *ignored;
+    int64_t size;
+    int rc = open_object(database, name, VOLUME_PLAIN, &reader, err);
+    if (!rc)
+        rc = volume_next(reader, &ignored, &size, err);
+    while (!rc) {
+        const void *data;
+        size_t length;
+        rc = volume_read(reader, &data, &length, err);
+        if (rc || length == 0)
+            break;
+        buf_add(text, data, length);
+        rc = buf_failed(text, name, err);
+    }
+    return rc ? rc : volume_read_finish(reader, err);
+}
+
+static int set_sequences(struct restore_database *database, struct error *err)
+{
+    _cleanup_(buf_clear) struct buf text = BUF_INIT(SEQUENCES_LIMIT);
+    int rc = read_object(database, text_of(database->entry, "sequences"), &text, err);
+    for (char *line = text.data; !rc && line && *line;) {
+        char *end = strstr(line, ";\n");
+        if (!end)
+            return error_set(err, ERR_CORRUPT, "sequences.sql ends in mid-statement");
+        *end = '\0';
+        if (is_wanted_sequence(database, line))
+            rc = pg_execute(database->conn, err, "%s", line);
+        line = end + 2;
+    }
+    return rc ? error_prefix(err, "sequences") : 0;
+}
+
+static int load_large_objects(struct restore_database *database, struct error *err)
+{
+    const char *name = text_of(database->entry, "large_objects");
+    if (!name[0] || database->restore->request->tables->count)
+        return 0;
+    _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
+    _cleanup_(freep) char *target = NULL;
+    int rc = open_object(database, name, VOLUME_PLAIN, &reader, err);
+    if (!rc)
+        rc = target_option(database, &target, err);
+    if (rc)
+        return rc;
+    const char *options[] = {target, "--exit-on-error", NULL};
+    rc = restore_run_program(database, options, reader, NULL, err);
+    return rc ? error_prefix(err, "large objects") : 0;
+}
+
+/* Rights, settings and owner of the database. A statement that this role may not run, or that names
+ * what the target lacks, is told and passed over: the data are there. */
+static int set_properties(struct restore_database *database, struct error *err)
+{
+    const struct restore_request *request = database->restore->request;
+    if (database->exists || request->tables->count)
+        return 0;
+    _cleanup_(strv_clear) struct strv statements = STRV_INIT(STATEMENTS_MAX);
+    _cleanup_(buf_clear) struct buf name = BUF_INIT(SQL_LIMIT);
+    pg_add_identifier(&name, database->work_name);
+    int rc = pg_database_property_sql(database->entry, buf_text(&name), !request->no_owner,
+                                      !request->no_privileges, &statements, err);
+    for (size_t i = 0; i < statements.count && !rc; i++) {
+        struct error refused = ERROR_NONE;
+        rc = pg_execute(database->restore->conn, &refused, "%s", statements.items[i]);
+        if (rc == ERR_SQL || rc == ERR_PERMISSION) {
+            restore_notice(database->restore, "not done: %s (%s)", statements.items[i],
+                           refused.message);
+            rc = 0;
+        } else if (rc) {
+            *err = refused;
+        }
+    }
+    return rc;
+}
+
+/* From here on the database bears its real name. A session of autovacuum may be in the way for a
+ * moment. */
+static int rename_database(struct restore_database *database, struct error *err)
+{
+    if (database->exists)
+        return 0;
+    _cleanup_(buf_clear) struct buf from = BUF_INIT(SQL_LIMIT);
+    _cleanup_(buf_clear) struct buf to = BUF_INIT(SQL_LIMIT);
+    pg_add_identifier(&from, database->work_name);
+    pg_add_identifier(&to, database->final_name);
+    PQfinish(database->conn);
+    database->conn = NULL;
+    int rc = 0;
+    for (int attempt = 0; attempt < RENAME_ATTEMPTS; attempt++) {
+        rc = pg_execute(database->restore->conn, err, "alter database %s rename to %s",
+                        buf_text(&from), buf_text(&to));
+        if (!rc || !strstr(err->message, "being accessed"))
+            return rc;
+        usleep(RENAME_PAUSE_US);
+    }
+    return rc;
+}
+
+static void drop_database(struct restore_database *database)
+{
+    if (database->exists || !database->work_name[0])
+        return;
+    _cleanup_(buf_clear) struct buf name = BUF_INIT(SQL_LIMIT);
+    pg_add_identifier(&name, database->work_name);
+    PQfinish(database->conn);
+    database->conn = NULL;
+    struct error error = ERROR_NONE;
+    if (pg_execute(database->restore->conn, &error, "drop database if exists %s", buf_text(&name)))
+        restore_notice(database->restore,
+                       "database \"%s\" holds an unfinished restore and could "
+                       "not be dropped: %s",
+                       database->work_name, error.message);
+}
+
+static int fill(struct restore_database *database, struct error *err)
+{
+    struct restore *restore = database->restore;
+    restore_progress(restore, "creating tables", 0, 0);
+    int rc = run_section(database, "--section=pre-data", true, 1, err);
+    if (!rc)
+        rc = pg_connect(restore->conninfo, database->work_name, restore->application,
+                        &database->conn, err);
+    if (!rc && restore->request->role) {
+        _cleanup_(buf_clear) struct buf role = BUF_INIT(SQL_LIMIT);
+        pg_add_identifier(&role, restore->request->role);
+        rc = pg_execute(database->conn, err, "set role %s", buf_text(&role));
+    }
+    if (!rc)
+        rc = restore_rows(database, err);
+    if (!rc)
+        rc = set_sequences(database, err);
+    return rc ? rc : load_large_objects(database, err);
+}
+
+/* When an index or a constraint can't be made the rows are there all the same: the database is left
+ * under its working name for a person to look at. */
+static int finish_objects(struct restore_database *database, struct error *err)
+{
+    restore_progress(database->restore, "building indexes and constraints", 0, 0);
+    int rc =
+        run_section(database, "--section=post-data", false, database->restore->request->jobs, err);
+    if (!rc || rc == ERR_INTERRUPTED || database->exists)
+        return rc;
+    char cause[ERROR_MESSAGE_MAX];
+    snprintf(cause, sizeof(cause), "%s", err->message);
+    error_set(err, rc, "all rows are loaded, but not every index or constraint could be made: %s",
+              cause);
+    error_hint(err, "the database is left as \"%s\": mend it and rename it to \"%s\", or drop it",
+               database->work_name, database->final_name);
+    database->work_name[0] = '\0'; /* so that it is not dropped */
+    return rc;
+}
+
+static int settle(struct restore_database *database, struct error *err)
+{
+    struct restore *restore = database->restore;
+    int rc = 0;
+    if (!restore->request->no_analyze) {
+        restore_progress(restore, "analyzing", 0, 0);
+        rc = pg_execute(database->conn, err, "analyze");
+    }
+    if (!rc)
+        restore_progress(restore, "comparing row counts", 0, 0);
+    if (!rc)
+        rc = restore_check_rows(database, err);
+    if (!rc)
+        rc = set_properties(database, err);
+    return rc ? rc : rename_database(database, err);
+}
+
+static int64_t total_rows(const struct restore_database *database)
+{
+    int64_t rows = 0;
+    for (size_t i = 0; i < database->table_count; i++)
+        rows += atomic_load(&database->tables[i].rows);
+    return rows;
+}
+
+int restore_one_database(struct restore_database *database, struct error *err)
+{
+    int rc = 0;
+    if (database->exists)
+        snprintf(database->work_name, sizeof(database->work_name), "%s", database->final_name);
+    else
+        rc = create_database(database, err);
+    if (!rc)
+        rc = fill(database, err);
+    if (!rc)
+        rc = finish_objects(database, err);
+    if (!rc)
+        rc = settle(database, err);
+    if (rc) {
+        drop_database(database);
+        return error_prefix(err, "database %s", database->name);
+    }
+    json_object_set_new(database->report, "rows", json_integer(total_rows(database)));
+    json_object_set_new(database->report, "restored", json_true());
+    return 0;
+}

@@ -1,0 +1,452 @@
+/*
+ * Restoring by table: which entries of schema.pgdump's table of contents belong to the chosen
+ * tables.
+ *
+ * `pg_restore -l -v` prints an entry as
+ *     dumpId; tableOid oid DESCRIPTION schema tag owner
+ *     ;	depends on: dumpId dumpId ...
+ * (PostgreSQL src/bin/pg_dump/pg_backup_archiver.c, PrintTOCSummary). A table brings what belongs
+ * to it: owned sequences, defaults, indexes, constraints, triggers, rules, policies, comments,
+ * rights; an entry that hangs on a table that was not chosen stays out, a foreign key to one
+ * included. What the chosen entries need first (schema, extension, type, function) comes along
+ * where the target lacks it.
+ */
+#include <string.h>
+
+#include "base/file.h"
+#include "postgres/pattern.h"
+#include "work/restore.h"
+
+enum { TOC_LIMIT = 256 << 20, DEPENDENCIES_MAX = 100000, SQL_LIMIT = 1 << 20, NAMED_MAX = 20 };
+
+enum toc_role {
+    TOC_OTHER,
+    TOC_TABLE,
+    TOC_ATTACH,  /* of a partition */
+    TOC_BELONGS, /* comes with its table */
+    TOC_NEEDED,  /* comes along when something chosen needs it and the target lacks it */
+};
+
+struct toc_entry {
+    int id;
+    uint32_t oid;
+    enum toc_role role;
+    const char *description;  /* one of DESCRIPTIONS; NULL when of no interest */
+    const char *schema, *tag; /* borrowed from the text or the manifest; NULL when not parsed */
+    int *depends;
+    size_t depend_count;
+    bool chosen;
+};
+
+struct toc {
+    char *text;
+    struct toc_entry *entries;
+    size_t count;
+    size_t *by_id; /* index of an entry by its dumpId, SIZE_MAX for none */
+    int max_id;
+};
+
+/* The longer of two that begin alike comes first. A role decides what happens to the entry. */
+static const struct {
+    const char *name;
+    enum toc_role role;
+} DESCRIPTIONS[] = {
+    {"TABLE ATTACH", TOC_ATTACH},
+    {"TABLE", TOC_TABLE},
+    {"SEQUENCE OWNED BY", TOC_BELONGS},
+    {"SEQUENCE", TOC_BELONGS},
+    {"DEFAULT ACL", TOC_OTHER},
+    {"DEFAULT", TOC_BELONGS},
+    {"INDEX ATTACH", TOC_BELONGS},
+    {"INDEX", TOC_BELONGS},
+    {"FK CONSTRAINT", TOC_BELONGS},
+    {"CHECK CONSTRAINT", TOC_BELONGS},
+    {"CONSTRAINT", TOC_BELONGS},
+    {"TRIGGER", TOC_BELONGS},
+    {"RULE", TOC_BELONGS},
+    {"POLICY", TOC_BELONGS},
+    {"ROW SECURITY", TOC_BELONGS},
+    {"STATISTICS", TOC_BELONGS},
+    {"COMMENT", TOC_BELONGS},
+    {"ACL", TOC_BELONGS},
+    {"SECURITY LABEL", TOC_BELONGS},
+    {"SCHEMA", TOC_NEEDED},
+    {"EXTENSION", TOC_NEEDED},
+    {"SHELL TYPE", TOC_NEEDED},
+    {"TYPE", TOC_NEEDED},
+    {"DOMAIN", TOC_NEEDED},
+    {"FUNCTION", TOC_NEEDED},
+    {"COLLATION", TOC_NEEDED},
+};
+
+static void toc_clear(struct toc *toc)
+{
+    for (size_t i = 0; i < toc->count; i++)
+        free(toc->entries[i].depends);
+    free(toc->entries);
+    free(toc->by_id);
+    free(toc->text);
+}
+
+static struct toc_entry *entry_of_id(const struct toc *toc, int id)
+{
+    if (id <= 0 || id > toc->max_id || toc->by_id[id] == SIZE_MAX)
+        return NULL;
+    return &toc->entries[toc->by_id[id]];
+}
+
+/* Splits "DESCRIPTION schema tag owner" in place. The owner is the last word; a tag may hold
+ * blanks, a schema may too, and then the entry is matched by its OID only. */
+static void parse_names(struct toc_entry *entry, char *text)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(DESCRIPTIONS); i++) {
+        size_t length = strlen(DESCRIPTIONS[i].name);
+        if (strncmp(text, DESCRIPTIONS[i].name, length) != 0 || text[length] != ' ')
+            continue;
+        entry->description = DESCRIPTIONS[i].name;
+        entry->role = DESCRIPTIONS[i].role;
+        char *schema = text + length + 1;
+        char *blank = strchr(schema, ' ');
+        if (!blank)
+            return;
+        *blank = '\0';
+        char *last = strrchr(blank + 1, ' ');
+        if (last)
+            *last = '\0';
+        entry->schema = schema;
+        entry->tag = blank + 1;
+        return;
+    }
+}
+
+static int parse_depends(struct toc_entry *entry, const char *text, struct error *err)
+{
+    for (char *next;; text = next) {
+        long id = strtol(text, &next, 10);
+        if (next == text)
+            return 0;
+        if (entry->depend_count == DEPENDENCIES_MAX)
+            return error_set(err, ERR_LIMIT, "an entry depends on more than %d", DEPENDENCIES_MAX);
+        int *depends = reallocarray(entry->depends, entry->depend_count + 1, sizeof(int));
+        if (!depends)
+            return error_no_memory(err);
+        depends[entry->depend_count++] = (int)id;
+        entry->depends = depends;
+    }
+}
+
+static int parse_line(struct toc *toc, char *line, struct error *err)
+{
+    static const char DEPENDS[] = "depends on:";
+    char *depends = line[0] == ';' ? strstr(line, DEPENDS) : NULL;
+    if (depends && toc->count > 0)
+        return parse_depends(&toc->entries[toc->count - 1], depends + sizeof(DEPENDS) - 1, err);
+    char *cursor;
+    long id = strtol(line, &cursor, 10);
+    if (cursor == line || *cursor != ';')
+        return 0;
+    strtoul(cursor + 1, &cursor, 10); /* the catalogue's own OID */
+    unsigned long oid = strtoul(cursor, &cursor, 10);
+    struct toc_entry *entry = &toc->entries[toc->count++];
+    *entry = (struct toc_entry){.id = (int)id, .oid = (uint32_t)oid};
+    if (entry->id > toc->max_id)
+        toc->max_id = entry->id;
+    parse_names(entry, cursor + strspn(cursor, " "));
+    return 0;
+}
+
+static int index_entries(struct toc *toc, struct error *err)
+{
+    toc->by_id = calloc((size_t)toc->max_id + 1, sizeof(size_t));
+    if (!toc->by_id)
+        return error_no_memory(err);
+    for (int id = 0; id <= toc->max_id; id++)
+        toc->by_id[id] = SIZE_MAX;
+    for (size_t i = 0; i < toc->count; i++)
+        toc->by_id[toc->entries[i].id] = i;
+    return 0;
+}
+
+static int read_toc(struct restore_database *database, struct toc *toc, struct error *err)
+{
+    static const char *const OPTIONS[] = {"--list", "--verbose", NULL};
+    struct buf output = BUF_INIT(TOC_LIMIT);
+    int rc = restore_run_program(database, OPTIONS, NULL, &output, err);
+    size_t lines = 1;
+    for (size_t i = 0; i < output.length; i++)
+        lines += output.data[i] == '\n';
+    toc->text = buf_steal(&output);
+    toc->entries = calloc(lines, sizeof(*toc->entries));
+    if (!rc && (!toc->text || !toc->entries))
+        rc = error_no_memory(err);
+    for (char *line = toc->text; !rc && line && *line;) {
+        char *end = strchrnul(line, '\n');
+        char *next = *end ? end + 1 : end;
+        *end = '\0';
+        rc = parse_line(toc, line, err);
+        line = next;
+    }
+    return rc ? rc : index_entries(toc, err);
+}
+
+/* pg_restore prints names without quotes, so one with blanks can't be told from two; the manifest
+ * has them as they are. */
+static void take_names_of_manifest(struct restore_database *database, struct toc *toc)
+{
+    size_t i;
+    json_t *table;
+    json_array_foreach(json_object_get(database->entry, "tables"), i, table)
+    {
+        uint32_t oid = (uint32_t)json_integer_value(json_object_get(table, "oid"));
+        for (size_t j = 0; j < toc->count; j++) {
+            struct toc_entry *entry = &toc->entries[j];
+            if (entry->role != TOC_TABLE || entry->oid != oid)
+                continue;
+            entry->schema = json_string_value(json_object_get(table, "schema"));
+            entry->tag = json_string_value(json_object_get(table, "name"));
+        }
+    }
+}
+
+static int choose_by_pattern(struct toc *toc, const char *text, struct error *err)
+{
+    struct pattern *pattern = NULL;
+    int rc = pattern_parse(text, &pattern, err);
+    if (rc)
+        return rc;
+    size_t matched = 0;
+    for (size_t i = 0; i < toc->count; i++) {
+        struct toc_entry *entry = &toc->entries[i];
+        if (entry->role != TOC_TABLE || !entry->tag ||
+            !pattern_matches(pattern, entry->schema, entry->tag))
+            continue;
+        entry->chosen = true;
+        matched++;
+    }
+    pattern_free(pattern);
+    if (matched)
+        return 0;
+    error_set(err, ERR_NOT_FOUND, "no table of the backup matches %s", text);
+    return error_hint(err, "names with capital letters need double quotes inside single ones: "
+                           "--table '\"Models\"'; \"pgcairn show\" lists the tables");
+}
+
+/* A chosen partitioned table brings its partitions. */
+static void choose_partitions(struct toc *toc)
+{
+    bool changed = true;
+    while (changed) {
+        changed = false;
+        for (size_t i = 0; i < toc->count; i++) {
+            struct toc_entry *attach = &toc->entries[i];
+            if (attach->role != TOC_ATTACH)
+                continue;
+            struct toc_entry *child = NULL;
+            bool parent_chosen = false;
+            for (size_t j = 0; j < attach->depend_count; j++) {
+                struct toc_entry *table = entry_of_id(toc, attach->depends[j]);
+                if (!table || table->role != TOC_TABLE)
+                    continue;
+                if (table->tag && attach->tag && strcmp(table->tag, attach->tag) == 0 &&
+                    strcmp(table->schema, attach->schema) == 0)
+                    child = table;
+                else
+                    parent_chosen = parent_chosen || table->chosen;
+            }
+            if (child && parent_chosen && !child->chosen)
+                changed = child->chosen = true;
+        }
+    }
+}
+
+/* An entry that belongs to tables is chosen when every table it hangs on is, and there is one. */
+static bool hangs_on_chosen(const struct toc *toc, const struct toc_entry *entry)
+{
+    bool hangs = false;
+    for (size_t i = 0; i < entry->depend_count; i++) {
+        const struct toc_entry *other = entry_of_id(toc, entry->depends[i]);
+        if (!other)
+            continue;
+        if (other->role == TOC_TABLE && !other->chosen)
+            return false;
+        bool carries = other->role == TOC_TABLE || other->role == TOC_BELONGS;
+        if (carries && other->role == TOC_BELONGS && !other->chosen &&
+            strcmp(entry->description, "DEFAULT") != 0)
+            return false;
+        hangs = hangs || (carries && other->chosen);
+    }
+    return hangs;
+}
+
+static void choose_belongings(struct toc *toc)
+{
+    bool changed = true;
+    while (changed) {
+        changed = false;
+        for (size_t i = 0; i < toc->count; i++) {
+            struct toc_entry *entry = &toc->entries[i];
+            bool may = entry->role == TOC_BELONGS || entry->role == TOC_ATTACH;
+            if (!entry->chosen && may && hangs_on_chosen(toc, entry))
+                changed = entry->chosen = true;
+        }
+    }
+}
+
+static bool is_description(const struct toc_entry *entry, const char *description)
+{
+    return entry->description && strcmp(entry->description, description) == 0;
+}
+
+/* Whether the target has the thing; what can't be asked for by name is taken to be there. */
+static int exists_in_target(struct restore_database *database, const struct toc_entry *entry,
+                            bool *ret_exists, struct error *err)
+{
+    _cleanup_(buf_clear) struct buf name = BUF_INIT(SQL_LIMIT);
+    const char *sql;
+    if (is_description(entry, "SCHEMA"))
+        sql = "select 1 from pg_catalog.pg_namespace where nspname = $1";
+    else if (is_description(entry, "EXTENSION"))
+        sql = "select 1 from pg_catalog.pg_extension where extname = $1";
+    else if (is_description(entry, "FUNCTION"))
+        sql = "select 1 from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = "
+              "p.pronamespace where pg_catalog.format('%I.%I', n.nspname, p.proname) = "
+              "pg_catalog.format('%I.%I', $2::text, pg_catalog.split_part($1, '(', 1))";
+    else if (is_description(entry, "SEQUENCE"))
+        sql = "select 1 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = "
+              "c.relnamespace where c.relname = $1 and n.nspname = $2::text";
+    else if (is_description(entry, "COLLATION"))
+        sql = "select 1 from pg_catalog.pg_collation c join pg_catalog.pg_namespace n on n.oid = "
+              "c.collnamespace where c.collname = $1 and n.nspname = $2::text";
+    else
+        sql = "select 1 from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = "
+              "t.typnamespace where t.typname = $1 and n.nspname = $2::text";
+    _cleanup_(pg_result_freep) PGresult *result = NULL;
+    bool two = strstr(sql, "$2") != NULL;
+    int rc = pg_query(database->conn, &result, err, sql, entry->tag ? entry->tag : "",
+                      two ? entry->schema : NULL, NULL);
+    if (!rc)
+        *ret_exists = PQntuples(result) > 0;
+    return rc;
+}
+
+/* What the chosen entries need first and the target lacks, and what that needs in turn. */
+static int choose_needed(struct restore_database *database, struct toc *toc, struct error *err)
+{
+    bool changed = true;
+    while (changed) {
+        changed = false;
+        for (size_t i = toc->count; i-- > 0;) {
+            if (!toc->entries[i].chosen)
+                continue;
+            for (size_t j = 0; j < toc->entries[i].depend_count; j++) {
+                struct toc_entry *need = entry_of_id(toc, toc->entries[i].depends[j]);
+                bool may = need && (need->role == TOC_NEEDED || is_description(need, "SEQUENCE"));
+                if (!may || need->chosen)
+                    continue;
+                bool exists = false;
+                int rc = exists_in_target(database, need, &exists, err);
+                if (rc)
+                    return rc;
+                if (!exists)
+                    changed = need->chosen = true;
+            }
+        }
+    }
+    return 0;
+}
+
+static int check_absent(struct restore_database *database, const struct toc *toc, struct error *err)
+{
+    _cleanup_(buf_clear) struct buf there = BUF_INIT(SQL_LIMIT);
+    size_t count = 0;
+    for (size_t i = 0; i < toc->count; i++) {
+        const struct toc_entry *entry = &toc->entries[i];
+        if (!entry->chosen || entry->role != TOC_TABLE)
+            continue;
+        _cleanup_(pg_result_freep) PGresult *result = NULL;
+        int rc = pg_query(database->conn, &result, err,
+                          "select 1 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on "
+                          "n.oid = c.relnamespace where c.relname = $1 and n.nspname = $2",
+                          entry->tag, entry->schema, NULL);
+        if (rc)
+            return rc;
+        if (PQntuples(result) > 0 && count++ < NAMED_MAX)
+            buf_addf(&there, "%s%s.%s", count > 1 ? ", " : "", entry->schema, entry->tag);
+    }
+    if (count == 0)
+        return 0;
+    error_set(err, ERR_EXISTS, "database \"%s\" already has %s", database->final_name,
+              buf_text(&there));
+    return error_hint(err, "restore into another database with --into NAME, or rename the existing "
+                           "table first");
+}
+
+static int write_list(struct restore_database *database, const struct toc *toc, struct error *err)
+{
+    _cleanup_(buf_clear) struct buf list = BUF_INIT(TOC_LIMIT);
+    for (size_t i = 0; i < toc->count; i++)
+        if (toc->entries[i].chosen)
+            buf_addf(&list, "%d;\n", toc->entries[i].id);
+    int rc = buf_failed(&list, "the list for pg_restore", err);
+    if (!rc && asprintf(&database->list_path, "%s.list", database->schema_path) < 0)
+        rc = error_no_memory(err);
+    return rc ? rc : file_replace(database->list_path, buf_text(&list), list.length, 0600, err);
+}
+
+static int note_sequences(struct restore_database *database, const struct toc *toc,
+                          struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < toc->count && !rc; i++) {
+        if (!toc->entries[i].chosen || !is_description(&toc->entries[i], "SEQUENCE"))
+            continue;
+        _cleanup_(buf_clear) struct buf name = BUF_INIT(SQL_LIMIT);
+        pg_add_qualified(&name, toc->entries[i].schema, toc->entries[i].tag);
+        rc = strv_add(&database->sequences, buf_text(&name), err);
+    }
+    return rc;
+}
+
+static int choose_rows(struct restore_database *database, const struct toc *toc, struct error *err)
+{
+    uint32_t *oids = calloc(toc->count + 1, sizeof(*oids));
+    if (!oids)
+        return error_no_memory(err);
+    size_t count = 0;
+    json_t *names = json_array();
+    for (size_t i = 0; i < toc->count; i++) {
+        const struct toc_entry *entry = &toc->entries[i];
+        if (!entry->chosen || entry->role != TOC_TABLE)
+            continue;
+        oids[count++] = entry->oid;
+        json_array_append_new(names, json_sprintf("%s.%s", entry->schema, entry->tag));
+    }
+    json_object_set_new(database->report, "tables", names);
+    int rc = restore_choose_rows(database, oids, count, false, err);
+    free(oids);
+    return rc;
+}
+
+int restore_choose_tables(struct restore_database *database, struct error *err)
+{
+    const struct strv *patterns = database->restore->request->tables;
+    _cleanup_(toc_clear) struct toc toc = {0};
+    int rc = read_toc(database, &toc, err);
+    if (!rc)
+        take_names_of_manifest(database, &toc);
+    for (size_t i = 0; i < patterns->count && !rc; i++)
+        rc = choose_by_pattern(&toc, patterns->items[i], err);
+    if (rc)
+        return rc;
+    choose_partitions(&toc);
+    choose_belongings(&toc);
+    if (database->exists)
+        rc = check_absent(database, &toc, err);
+    if (!rc)
+        rc = choose_needed(database, &toc, err);
+    if (!rc)
+        rc = note_sequences(database, &toc, err);
+    if (!rc)
+        rc = write_list(database, &toc, err);
+    return rc ? rc : choose_rows(database, &toc, err);
+}

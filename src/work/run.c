@@ -1,0 +1,389 @@
+#include "work/run.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/json.h"
+#include "base/units.h"
+#include "repository/ids.h"
+#include "repository/locks.h"
+
+static const struct {
+    enum job_type type;
+    work_function run;
+    enum lock_class class;
+} RUNNERS[] = {
+    {JOB_DUMP, dump_run, LOCK_DUMP},
+    {JOB_VACUUM, vacuum_run, LOCK_VACUUM},
+    {JOB_PRUNE, prune_run, LOCK_PRUNE},
+};
+
+/* A run in progress: the request, its report, and what guards the callbacks of many threads. */
+struct running {
+    const struct run_request *request;
+    struct run_report *report;
+    pthread_mutex_t mutex; /* of the callbacks, the journal and the report's notices */
+};
+
+static int run_claimed(struct running *running, struct error *err);
+
+static void take_notice(const char *text, void *context)
+{
+    struct running *running = context;
+    const struct run_request *request = running->request;
+    pthread_mutex_lock(&running->mutex);
+    strv_add(&running->report->notices, text, NULL); /* over the limit the caller is told still */
+    if (request->notice)
+        request->notice(text, request->context);
+    pthread_mutex_unlock(&running->mutex);
+}
+
+static void take_progress(const char *phase, int64_t done, int64_t total, void *context)
+{
+    struct running *running = context;
+    const struct run_request *request = running->request;
+    pthread_mutex_lock(&running->mutex);
+    if (request->journal)
+        journal_progress(request->journal, running->report->run.run_id, phase, done, total);
+    if (request->progress)
+        request->progress(phase, done, total, request->context);
+    pthread_mutex_unlock(&running->mutex);
+}
+
+static void say(struct running *running, const char *what, const struct error *error)
+{
+    char text[ERROR_MESSAGE_MAX + 64];
+    snprintf(text, sizeof(text), "%s: %s", what, error->message);
+    take_notice(text, running);
+}
+
+/* -- the journal --------------------------------------------------------------------------- */
+
+static int say_interrupted(const struct journal_run *run, void *context, struct error *err)
+{
+    (void)err;
+    char started[INSTANT_TEXT_MAX], text[ERROR_MESSAGE_MAX];
+    int64_t started_us = run->started_us == INSTANT_NONE ? run->claimed_us : run->started_us;
+    snprintf(text, sizeof(text), "run %s of %s was interrupted: %.1800s", run->run_id,
+             instant_format(started_us, started), run->message);
+    take_notice(text, context);
+    return 0;
+}
+
+/* Claims, or begins what the daemon claimed; its row may be gone with a journal that was deleted,
+ * then it is claimed anew. */
+static int enter_journal(struct running *running, bool *ret_mine, struct error *err)
+{
+    const struct run_request *request = running->request;
+    struct journal_run *run = &running->report->run;
+    int rc =
+        journal_recover(request->journal, run->cluster, run->job, say_interrupted, running, err);
+    if (!rc && request->run_id) {
+        rc = journal_begin(request->journal, request->run_id, err);
+        if (!rc) {
+            *ret_mine = true;
+            return journal_find(request->journal, request->run_id, run, err);
+        }
+        if (rc != ERR_NOT_FOUND)
+            return rc;
+        rc = 0;
+    }
+    bool claimed = false;
+    if (!rc)
+        rc = journal_claim(request->journal, run, &claimed, err);
+    if (!rc && claimed)
+        rc = journal_begin(request->journal, run->run_id, err);
+    if (!rc)
+        *ret_mine = claimed;
+    return rc;
+}
+
+static void leave_journal(struct running *running)
+{
+    struct error error = ERROR_NONE;
+    struct journal *journal = running->request->journal;
+    if (journal && journal_finish(journal, &running->report->run, &error))
+        say(running, "the outcome is not in the journal", &error);
+}
+
+/* -- the lock and the watcher -------------------------------------------------------------- */
+
+/* Beside the work: refreshes the lock, and asks the work to stop at its timeout. */
+struct watcher {
+    struct lock *lock;
+    int64_t timeout_us; /* 0: none */
+    int64_t started_us; /* monotonic */
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    bool is_over;
+    pthread_t thread;
+};
+
+static void stop_at_timeout(const struct watcher *watcher)
+{
+    char text[UNITS_TEXT_MAX], message[128];
+    snprintf(message, sizeof(message), "stopped after its timeout of %s",
+             duration_format(watcher->timeout_us, text));
+    work_stop(ERR_TIMEOUT, message);
+}
+
+/* A refresh that fails for want of the store is tried again in a minute: before anything final the
+ * story asks whether the lock is still held. */
+static void refresh_lock(const struct watcher *watcher)
+{
+    struct error error = ERROR_NONE;
+    if (lock_refresh(watcher->lock, &error) == ERR_CONFLICT)
+        work_stop(ERR_CONFLICT, error.message);
+}
+
+static void *watch(void *argument)
+{
+    struct watcher *watcher = argument;
+    int64_t refresh_us = watcher->started_us + LOCK_REFRESH_US;
+    int64_t timeout_us =
+        watcher->timeout_us > 0 ? watcher->started_us + watcher->timeout_us : INT64_MAX;
+    pthread_mutex_lock(&watcher->mutex);
+    while (!watcher->is_over) {
+        int64_t until_us = refresh_us < timeout_us ? refresh_us : timeout_us;
+        struct timespec until = {.tv_sec = until_us / US_PER_SECOND,
+                                 .tv_nsec = until_us % US_PER_SECOND * 1000};
+        pthread_cond_timedwait(&watcher->wake, &watcher->mutex, &until);
+        int64_t now_us = instant_monotonic_us();
+        if (!watcher->is_over && now_us >= timeout_us) {
+            stop_at_timeout(watcher);
+            timeout_us = INT64_MAX;
+        }
+        if (!watcher->is_over && now_us >= refresh_us) {
+            pthread_mutex_unlock(&watcher->mutex);
+            refresh_lock(watcher);
+            pthread_mutex_lock(&watcher->mutex);
+            refresh_us = now_us + LOCK_REFRESH_US;
+        }
+    }
+    pthread_mutex_unlock(&watcher->mutex);
+    return NULL;
+}
+
+static int watcher_start(struct watcher *watcher, struct error *err)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&watcher->mutex, NULL);
+    pthread_cond_init(&watcher->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    int failure = pthread_create(&watcher->thread, NULL, watch, watcher);
+    if (failure == 0)
+        return 0;
+    pthread_cond_destroy(&watcher->wake);
+    pthread_mutex_destroy(&watcher->mutex);
+    return error_set_errno(err, failure, "could not start the watcher of the run");
+}
+
+static void watcher_end(struct watcher *watcher)
+{
+    pthread_mutex_lock(&watcher->mutex);
+    watcher->is_over = true;
+    pthread_cond_signal(&watcher->wake);
+    pthread_mutex_unlock(&watcher->mutex);
+    pthread_join(watcher->thread, NULL);
+    pthread_cond_destroy(&watcher->wake);
+    pthread_mutex_destroy(&watcher->mutex);
+}
+
+/* -- the work itself ----------------------------------------------------------------------- */
+
+static int find_runner(enum job_type type, size_t *ret_index, struct error *err)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(RUNNERS); i++) {
+        if (RUNNERS[i].type == type) {
+            *ret_index = i;
+            return 0;
+        }
+    }
+    return error_set(err, ERR_USAGE, "this version can't run jobs of type %s", job_type_name(type));
+}
+
+static int run_story(struct work *work, work_function story, struct running *running,
+                     struct error *err)
+{
+    struct work_result result = {0};
+    struct watcher watcher = {.lock = work->lock,
+                              .timeout_us = work->job->timeout_us,
+                              .started_us = instant_monotonic_us()};
+    int rc = work_interrupted(err) ? ERR_INTERRUPTED : watcher_start(&watcher, err);
+    if (rc)
+        return rc;
+    rc = story(work, &result, err);
+    watcher_end(&watcher);
+    struct journal_run *run = &running->report->run;
+    snprintf(run->backup_id, sizeof(run->backup_id), "%s", result.backup_id);
+    run->bytes_source = result.bytes_source;
+    run->bytes_stored = result.bytes_stored;
+    running->report->details = TAKE(result.details);
+    work_result_clear(&result);
+    return rc;
+}
+
+static int run_locked(struct running *running, struct repository *repository, size_t runner,
+                      struct error *err)
+{
+    const struct run_request *request = running->request;
+    const struct journal_run *run = &running->report->run;
+    _cleanup_(lock_freep) struct lock *lock = NULL;
+    struct lock_request wanted = {.job = request->job->name,
+                                  .class = RUNNERS[runner].class,
+                                  .run_id = run->run_id,
+                                  .wait_us = request->job->lock_wait_us};
+    int rc = lock_acquire(repository, &wanted, &lock, err);
+    if (rc)
+        return rc;
+    struct work work = {.policy = request->policy,
+                        .job = request->job,
+                        .repository = repository,
+                        .lock = lock,
+                        .due_us = run->due_us == INSTANT_NONE ? run->started_us : run->due_us,
+                        .started_us = run->started_us,
+                        .progress = take_progress,
+                        .notice = take_notice,
+                        .context = running};
+    snprintf(work.run_id, sizeof(work.run_id), "%s", run->run_id);
+    rc = run_story(&work, RUNNERS[runner].run, running, err);
+    struct error release = ERROR_NONE;
+    if (lock_release(lock, &release) && release.code != ERR_CONFLICT)
+        say(running, "the lock was not given back", &release);
+    return rc;
+}
+
+static int run_claimed(struct running *running, struct error *err)
+{
+    const struct run_request *request = running->request;
+    _cleanup_(repository_freep) struct repository *repository = NULL;
+    size_t runner = 0;
+    int rc = find_runner(request->job->type, &runner, err);
+    if (!rc)
+        rc = repository_open(request->policy->repository_url, request->policy->cluster, &repository,
+                             err);
+    if (!rc)
+        rc = repository_prepare(repository, err);
+    return rc ? rc : run_locked(running, repository, runner, err);
+}
+
+static void fill_outcome(struct journal_run *run, int rc, const struct error *error)
+{
+    run->ended_us = instant_now_us();
+    run->outcome = rc == 0                 ? OUTCOME_DONE
+                   : rc == ERR_INTERRUPTED ? OUTCOME_INTERRUPTED
+                                           : OUTCOME_FAILED;
+    if (rc == 0)
+        return;
+    snprintf(run->error_code, sizeof(run->error_code), "%s", error_code_name(rc));
+    snprintf(run->message, sizeof(run->message), "%s", error->message);
+    snprintf(run->hint, sizeof(run->hint), "%s", error->hint);
+}
+
+/* The due instant is another run's, done or under way. */
+static void skip(struct running *running)
+{
+    struct journal_run *run = &running->report->run;
+    char other[JOURNAL_RUN_ID_MAX];
+    snprintf(other, sizeof(other), "%s", run->run_id);
+    snprintf(run->message, sizeof(run->message), "not again: run %s of this due instant is %s",
+             other, journal_outcome_name(run->outcome));
+    run->outcome = OUTCOME_SKIPPED;
+    take_notice(run->message, running);
+}
+
+static int fill_request(const struct run_request *request, struct journal_run *run,
+                        struct error *err)
+{
+    *run = (struct journal_run){.due_us = request->due_us,
+                                .attempt = request->attempt,
+                                .claimed_us = instant_now_us(),
+                                .started_us = instant_now_us(),
+                                .ended_us = INSTANT_NONE};
+    snprintf(run->cluster, sizeof(run->cluster), "%s", request->policy->cluster);
+    snprintf(run->job, sizeof(run->job), "%s", request->job->name);
+    snprintf(run->type, sizeof(run->type), "%s", job_type_name(request->job->type));
+    if (request->run_id) {
+        snprintf(run->run_id, sizeof(run->run_id), "%s", request->run_id);
+        return 0;
+    }
+    char id[ID_SIZE];
+    int rc = id_make(run->started_us, id, err);
+    if (!rc)
+        snprintf(run->run_id, sizeof(run->run_id), "%s", id);
+    return rc;
+}
+
+int run_job(const struct run_request *request, struct run_report *ret_report, struct error *err)
+{
+    struct running running = {
+        .request = request, .report = ret_report, .mutex = PTHREAD_MUTEX_INITIALIZER};
+    struct journal_run *run = &ret_report->run;
+    struct error error = ERROR_NONE;
+    bool is_mine = true;
+    *ret_report = (struct run_report){.notices = STRV_INIT(WORK_NOTICES_MAX)};
+    int rc = fill_request(request, run, err);
+    if (rc)
+        return rc;
+    if (request->journal && enter_journal(&running, &is_mine, &error))
+        say(&running, "this run is not in the journal", &error);
+    if (!is_mine) {
+        skip(&running);
+        return 0;
+    }
+    if (run->started_us == INSTANT_NONE)
+        run->started_us = instant_now_us();
+    error_clear(&error);
+    rc = run_claimed(&running, &error);
+    fill_outcome(run, rc, &error);
+    leave_journal(&running);
+    if (rc && err)
+        *err = error;
+    return rc;
+}
+
+void run_report_clear(struct run_report *report)
+{
+    json_decref(report->details);
+    report->details = NULL;
+    strv_clear(&report->notices);
+}
+
+/* -- the document -------------------------------------------------------------------------- */
+
+static json_t *notices_json(const struct run_report *report)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < report->notices.count && list; i++) {
+        /* Texts of a server may not be UTF-8, which JSON can't carry. */
+        json_t *text = json_string(report->notices.items[i]);
+        json_array_append_new(list, text ? text : json_string("(a notice that is not UTF-8)"));
+    }
+    return list;
+}
+
+static json_t *error_json(const struct journal_run *run)
+{
+    if (run->error_code[0] == '\0')
+        return json_null();
+    json_t *message = json_string(run->message), *hint = json_string(run->hint);
+    return json_pack("{s:s, s:o, s:o}", "code", run->error_code, "message",
+                     message ? message : json_string("(not UTF-8)"), "hint",
+                     hint ? hint : json_string(""));
+}
+
+json_t *run_report_json(const struct run_report *report)
+{
+    const struct journal_run *run = &report->run;
+    return json_pack(
+        "{s:s, s:s, s:s, s:o, s:i, s:s, s:o, s:o, s:s?, s:I, s:I, s:o, s:o, s:O*}", "run_id",
+        run->run_id, "cluster", run->cluster, "job", run->job, "due", json_instant(run->due_us),
+        "attempt", run->attempt, "outcome", journal_outcome_name(run->outcome), "started_at",
+        json_instant(run->started_us), "ended_at", json_instant(run->ended_us), "backup_id",
+        run->backup_id[0] ? run->backup_id : NULL, "bytes_source", (json_int_t)run->bytes_source,
+        "bytes_stored", (json_int_t)run->bytes_stored, "error", error_json(run), "notices",
+        notices_json(report), "details", report->details);
+}

@@ -1,0 +1,178 @@
+#!/bin/sh
+# The logical tier of pgcairn in one go: sh contrib/demo/run.sh
+#
+# Installs what is needed, builds, starts a throw-away PostgreSQL with an application's database, runs
+# the jobs of a policy once into a file:// repository, restores the dump into a new database, proves
+# the two equal, shows what is kept and what runs next, and cleans up, also when it is interrupted.
+# Root or a user with sudo; PostgreSQL itself never runs as root.
+set -eu
+
+top=$(cd "$(dirname "$0")/../.." && pwd)
+pg_bin=/usr/lib/postgresql/15/bin
+scale=${PGCAIRN_DEMO_SCALE:-5} # 5 is a database of about 80 MB
+folder=""
+postmaster=""
+
+step() {
+    printf '\n\033[1m== %s\033[0m\n' "$*"
+}
+
+# Shows a command as a person would type it, then runs it.
+show() {
+    printf '\n$ pgcairn %s\n' "$*"
+    "$pgcairn" "$@"
+}
+
+clean_up() {
+    status=$?
+    trap - EXIT INT TERM HUP
+    if [ -n "$postmaster" ]; then
+        as_server kill -INT "$postmaster" 2>/dev/null || true
+        while kill -0 "$postmaster" 2>/dev/null; do
+            sleep 0.1
+        done
+    fi
+    if [ -n "$folder" ]; then
+        if [ "$status" -ne 0 ] && [ -f "$folder/server.log" ]; then
+            echo "the last lines of the server's log:" >&2
+            tail -n 5 "$folder/server.log" >&2
+        fi
+        rm -rf "$folder"
+    fi
+    exit "$status"
+}
+
+# PostgreSQL refuses to run as root: a root caller's server runs as somebody else.
+as_server() {
+    if [ -n "$server_user" ]; then
+        runuser -u "$server_user" -- "$@"
+    else
+        "$@"
+    fi
+}
+
+server_user=""
+if [ "$(id -u)" -eq 0 ]; then
+    server_user=nobody
+fi
+
+step "Install what is needed (packaging/install-deps.sh)"
+sh "$top/packaging/install-deps.sh"
+echo "everything is there"
+if [ "$(id -u)" -eq 0 ] && id postgres >/dev/null 2>&1; then
+    server_user=postgres
+fi
+
+step "Build the release preset"
+cd "$top"
+cmake --preset release >/dev/null
+ninja -C build/release pgcairn
+pgcairn=$top/build/release/src/pgcairn
+"$pgcairn" --version
+
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+folder=$(mktemp -d "${TMPDIR:-/tmp}/pgcairn-demo-XXXXXX")
+chmod 755 "$folder"
+mkdir "$folder/server" "$folder/socket" "$folder/state"
+: >"$folder/server.log"
+if [ -n "$server_user" ]; then
+    chown "$server_user" "$folder/server" "$folder/socket" "$folder/server.log"
+fi
+
+step "Start a throw-away PostgreSQL"
+# No setting of the caller's may lead psql or pgcairn to another server.
+for name in $(env | sed -n 's/^\(PG[A-Z]*\)=.*/\1/p'); do
+    unset "$name"
+done
+LC_ALL=C.UTF-8
+export LC_ALL
+cd /
+as_server "$pg_bin/initdb" -D "$folder/server" -U postgres -E UTF8 --locale=C.UTF-8 --auth=trust \
+    --no-sync --no-instructions >/dev/null
+# pg_ctl waits until the server answers; the server writes its process id to postmaster.pid.
+as_server "$pg_bin/pg_ctl" -s -w -D "$folder/server" -l "$folder/server.log" \
+    -o "-c listen_addresses= -c unix_socket_directories=$folder/socket -c fsync=off" start
+postmaster=$(head -n 1 "$folder/server/postmaster.pid")
+PGHOST=$folder/socket
+PGUSER=postgres
+export PGHOST PGUSER
+psql="$pg_bin/psql -X -q -v ON_ERROR_STOP=1"
+$psql -At -d postgres -c "select version()"
+
+step "An application's database, with rows"
+"$pg_bin/createdb" app
+$psql -v scale="$scale" -f "$top/tests/integration/app.sql" app
+$psql -d app -c "
+    select relname as table, n_live_tup as rows, pg_size_pretty(pg_total_relation_size(relid)) as size
+    from pg_stat_user_tables order by pg_total_relation_size(relid) desc limit 8"
+
+step "A policy: dump every night, vacuum every week, prune every morning"
+STATE_DIRECTORY=$folder/state
+PGCAIRN_POLICY=$folder/policy.yaml
+DATABASE_URL="postgresql:///app?host=$folder/socket&user=postgres"
+export STATE_DIRECTORY PGCAIRN_POLICY DATABASE_URL
+cat >"$PGCAIRN_POLICY" <<END
+cluster: demo
+timezone: Europe/Berlin
+
+postgres:
+  connection: \${DATABASE_URL}
+  databases: ["app"]
+
+repository:
+  url: file://$folder/repository
+
+jobs:
+  nightly: {type: dump,   schedule: "0 2 * * *",   keep: {within: 30d, last: 3}, jobs: 2}
+  tidy:    {type: vacuum, schedule: "30 4 * * sun", analyze: true, budget: 2h}
+  prune:   {type: prune,  schedule: "15 5 * * *"}
+END
+cat "$PGCAIRN_POLICY"
+show policy check
+
+step "Run its jobs once"
+show run demo/nightly
+show run demo/tidy
+show run demo/prune
+
+step "What the repository holds"
+show list
+echo
+(cd "$folder/repository" && find . -type f | sort | sed 's/^/  /')
+
+step "Restore into a new database"
+show restore dump demo latest --into app_restored
+
+step "Are they equal?"
+# pg_dump's text without the lines that hold a random key or a version.
+schema() {
+    "$pg_bin/pg_dump" --schema-only "$1" | sed -e '/^\\restrict /d' -e '/^\\unrestrict /d' -e '/^-- Dumped /d'
+}
+# The number of rows and an order-independent checksum of every table, and every sequence.
+contents() {
+    $psql -At -d "$1" <<'END'
+select format('select %L, count(*), coalesce(sum(hashtextextended(pgcairn_row::text, 0)), 0) from only %s pgcairn_row',
+              c.oid::regclass, c.oid::regclass)
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'm') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
+order by n.nspname, c.relname \gexec
+select format('select %L, last_value, is_called from %s', c.oid::regclass, c.oid::regclass)
+from pg_class c where c.relkind = 'S' order by c.oid::regclass::text \gexec
+END
+}
+schema app >"$folder/app.schema"
+schema app_restored >"$folder/app_restored.schema"
+contents app >"$folder/app.contents"
+contents app_restored >"$folder/app_restored.contents"
+diff "$folder/app.schema" "$folder/app_restored.schema"
+diff "$folder/app.contents" "$folder/app_restored.contents"
+[ "$(wc -l <"$folder/app.contents")" -gt 10 ]
+echo "equal: pg_dump says the same of both ($(wc -l <"$folder/app.schema") lines), and the row counts and"
+echo "checksums of all $(wc -l <"$folder/app.contents") tables and sequences are the same"
+
+step "What runs next"
+show schedule -n 2
+
+step "Done; cleaning up"

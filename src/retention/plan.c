@@ -236,10 +236,12 @@ static int refuse_if_unsure(const struct facts *facts, const struct items *items
         return 0;
     struct buf text = BUF_INIT(BUF_LIMIT_DEFAULT);
     if (!facts->complete)
-        buf_add_text(&text, "the listing of the repository did not reach its end");
+        buf_add_text(&text, "not every listing and hold could be read to its end");
     if (unknown > 0)
         buf_addf(&text, "%s%zu backup%s could not be read (%s%s)", facts->complete ? "" : ", and ",
                  unknown, unknown == 1 ? "" : "s", first, unknown == 1 ? "" : ", ...");
+    if (facts->problem)
+        buf_addf(&text, ": %s", facts->problem);
     int rc = text_take(&text, &plan->refused, err);
     return rc ? rc : keep_everything(plan, err);
 }

@@ -287,8 +287,10 @@ static void test_incomplete_listing_deletes_nothing(void **state)
     make_world(&world, &(struct keep_rules){.is_set = true, .last = 1}, 0);
     history(&facts, "2026-11-17T02:00 2026-11-18T02:00 2026-11-10T02:00,state=garbage");
     facts.complete = false;
+    facts.problem = copy("c/holds/x.json: permission denied");
     make_plan(&facts, &world, "2026-11-21T12:00", &plan);
-    assert_string_equal(plan.refused, "the listing of the repository did not reach its end");
+    assert_string_equal(plan.refused, "not every listing and hold could be read to its end: "
+                                      "c/holds/x.json: permission denied");
     assert_int_equal(plan.delete_count, 0);
     assert_int_equal(plan.bytes_freed, 0);
     for (size_t i = 0; i < plan.count; i++)

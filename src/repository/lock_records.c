@@ -12,6 +12,7 @@
 enum {
     READ_ATTEMPTS = 20,     /* the highest record may be replaced while we read it */
     MACHINE_ID_LENGTH = 32, /* machine-id(5) */
+    MACHINE_FILE_MAX = 256,
     NUMBER_DIGITS = 10,
     LOWER_MAX = 100, /* old records deleted by one new holder */
 };
@@ -58,7 +59,7 @@ static void copy_text(char text[LOCK_TEXT_MAX + 1], const char *from)
 /* machine-id(5); "" where there is none, as in many containers. */
 static void read_machine(char machine[LOCK_TEXT_MAX + 1])
 {
-    struct buf buf = BUF_INIT(MACHINE_ID_LENGTH + 1);
+    struct buf buf = BUF_INIT(MACHINE_FILE_MAX);
     machine[0] = '\0';
     if (file_read("/etc/machine-id", &buf, NULL) == 0 && buf.length >= MACHINE_ID_LENGTH) {
         memcpy(machine, buf.data, MACHINE_ID_LENGTH);

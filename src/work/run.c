@@ -2,12 +2,11 @@
 
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/json.h"
 #include "base/units.h"
 #include "repository/ids.h"
-#include "repository/locks.h"
+#include "work/locking.h"
 
 static const struct {
     enum job_type type;
@@ -107,91 +106,6 @@ static void leave_journal(struct running *running)
         say(running, "the outcome is not in the journal", &error);
 }
 
-/* -- the lock and the watcher -------------------------------------------------------------- */
-
-/* Beside the work: refreshes the lock, and asks the work to stop at its timeout. */
-struct watcher {
-    struct lock *lock;
-    int64_t timeout_us; /* 0: none */
-    int64_t started_us; /* monotonic */
-    pthread_mutex_t mutex;
-    pthread_cond_t wake;
-    bool is_over;
-    pthread_t thread;
-};
-
-static void stop_at_timeout(const struct watcher *watcher)
-{
-    char text[UNITS_TEXT_MAX], message[128];
-    snprintf(message, sizeof(message), "stopped after its timeout of %s",
-             duration_format(watcher->timeout_us, text));
-    work_stop(ERR_TIMEOUT, message);
-}
-
-/* A refresh that fails for want of the store is tried again in a minute: before anything final the
- * story asks whether the lock is still held. */
-static void refresh_lock(const struct watcher *watcher)
-{
-    struct error error = ERROR_NONE;
-    if (lock_refresh(watcher->lock, &error) == ERR_CONFLICT)
-        work_stop(ERR_CONFLICT, error.message);
-}
-
-static void *watch(void *argument)
-{
-    struct watcher *watcher = argument;
-    int64_t refresh_us = watcher->started_us + LOCK_REFRESH_US;
-    int64_t timeout_us =
-        watcher->timeout_us > 0 ? watcher->started_us + watcher->timeout_us : INT64_MAX;
-    pthread_mutex_lock(&watcher->mutex);
-    while (!watcher->is_over) {
-        int64_t until_us = refresh_us < timeout_us ? refresh_us : timeout_us;
-        struct timespec until = {.tv_sec = until_us / US_PER_SECOND,
-                                 .tv_nsec = until_us % US_PER_SECOND * 1000};
-        pthread_cond_timedwait(&watcher->wake, &watcher->mutex, &until);
-        int64_t now_us = instant_monotonic_us();
-        if (!watcher->is_over && now_us >= timeout_us) {
-            stop_at_timeout(watcher);
-            timeout_us = INT64_MAX;
-        }
-        if (!watcher->is_over && now_us >= refresh_us) {
-            pthread_mutex_unlock(&watcher->mutex);
-            refresh_lock(watcher);
-            pthread_mutex_lock(&watcher->mutex);
-            refresh_us = now_us + LOCK_REFRESH_US;
-        }
-    }
-    pthread_mutex_unlock(&watcher->mutex);
-    return NULL;
-}
-
-static int watcher_start(struct watcher *watcher, struct error *err)
-{
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_mutex_init(&watcher->mutex, NULL);
-    pthread_cond_init(&watcher->wake, &monotonic);
-    pthread_condattr_destroy(&monotonic);
-    int failure = pthread_create(&watcher->thread, NULL, watch, watcher);
-    if (failure == 0)
-        return 0;
-    pthread_cond_destroy(&watcher->wake);
-    pthread_mutex_destroy(&watcher->mutex);
-    return error_set_errno(err, failure, "could not start the watcher of the run");
-}
-
-static void watcher_end(struct watcher *watcher)
-{
-    pthread_mutex_lock(&watcher->mutex);
-    watcher->is_over = true;
-    pthread_cond_signal(&watcher->wake);
-    pthread_mutex_unlock(&watcher->mutex);
-    pthread_join(watcher->thread, NULL);
-    pthread_cond_destroy(&watcher->wake);
-    pthread_mutex_destroy(&watcher->mutex);
-}
-
 /* -- the work itself ----------------------------------------------------------------------- */
 
 static int find_runner(enum job_type type, size_t *ret_index, struct error *err)
@@ -209,14 +123,9 @@ static int run_story(struct work *work, work_function story, struct running *run
                      struct error *err)
 {
     struct work_result result = {0};
-    struct watcher watcher = {.lock = work->lock,
-                              .timeout_us = work->job->timeout_us,
-                              .started_us = instant_monotonic_us()};
-    int rc = work_interrupted(err) ? ERR_INTERRUPTED : watcher_start(&watcher, err);
-    if (rc)
-        return rc;
-    rc = story(work, &result, err);
-    watcher_end(&watcher);
+    if (work_interrupted(err))
+        return ERR_INTERRUPTED;
+    int rc = story(work, &result, err);
     struct journal_run *run = &running->report->run;
     snprintf(run->backup_id, sizeof(run->backup_id), "%s", result.backup_id);
     run->bytes_source = result.bytes_source;
@@ -231,18 +140,18 @@ static int run_locked(struct running *running, struct repository *repository, si
 {
     const struct run_request *request = running->request;
     const struct journal_run *run = &running->report->run;
-    _cleanup_(lock_freep) struct lock *lock = NULL;
+    _cleanup_(locking_freep) struct locking *locking = NULL;
     struct lock_request wanted = {.job = request->job->name,
                                   .class = RUNNERS[runner].class,
                                   .run_id = run->run_id,
                                   .wait_us = request->job->lock_wait_us};
-    int rc = lock_acquire(repository, &wanted, &lock, err);
+    int rc = locking_begin(repository, &wanted, request->job->timeout_us, &locking, err);
     if (rc)
         return rc;
     struct work work = {.policy = request->policy,
                         .job = request->job,
                         .repository = repository,
-                        .lock = lock,
+                        .lock = locking_lock(locking),
                         .due_us = run->due_us == INSTANT_NONE ? run->started_us : run->due_us,
                         .started_us = run->started_us,
                         .progress = take_progress,
@@ -251,7 +160,7 @@ static int run_locked(struct running *running, struct repository *repository, si
     snprintf(work.run_id, sizeof(work.run_id), "%s", run->run_id);
     rc = run_story(&work, RUNNERS[runner].run, running, err);
     struct error release = ERROR_NONE;
-    if (lock_release(lock, &release) && release.code != ERR_CONFLICT)
+    if (locking_end(locking, &release) && release.code != ERR_CONFLICT)
         say(running, "the lock was not given back", &release);
     return rc;
 }

@@ -1,0 +1,26 @@
+/*
+ * A lock held while work lasts: acquired, refreshed every minute by a thread of its own, given
+ * back. The same thread asks the work to stop when the lock was lost or the timeout is over
+ * (work_stop).
+ *
+ *     locking_begin(repository, &request, timeout_us, &locking, err);
+ *     ... the work; locking_lock(locking) is for lock_check_held() ...
+ *     locking_end(locking, err);       gives it back; ERR_CONFLICT when it had been taken over
+ *     locking_free(locking);           the same, when that was not done
+ */
+#ifndef PGCAIRN_WORK_LOCKING_H
+#define PGCAIRN_WORK_LOCKING_H
+
+#include "repository/locks.h"
+
+struct locking;
+
+int locking_begin(struct repository *repository, const struct lock_request *request,
+                  int64_t timeout_us, struct locking **ret_locking, struct error *err);
+struct lock *locking_lock(const struct locking *locking);
+int locking_end(struct locking *locking, struct error *err);
+struct locking *locking_free(struct locking *locking);
+
+DEFINE_FREEP(struct locking *, locking_free)
+
+#endif

@@ -41,6 +41,11 @@ enum job_type {
 enum missed_rule { MISSED_ONCE, MISSED_ALL, MISSED_SKIP };
 enum overlap_rule { OVERLAP_SKIP, OVERLAP_QUEUE };
 
+/* Where a value stands, for problems found later by those who may do I/O; 0 when it is absent. */
+struct policy_place {
+    int line, column;
+};
+
 /* Which backups a job's own are kept. A count of 0 and within_us of 0 mean that the rule is absent;
  * is_set is false when the job has no `keep:` at all (everything is kept, with a warning). */
 struct keep_rules {
@@ -56,9 +61,11 @@ struct policy_job {
     int line;                   /* of the job, 1-based */
     char *schedule_text;        /* "" when the job has no schedule (run by hand only) */
     struct cron_expr *schedule; /* NULL without a schedule; hash id is "CLUSTER/JOB" */
+    bool seconds;               /* the schedule may have 6 or 7 fields */
     char *timezone;             /* IANA name, the policy's unless set here */
+    struct policy_place schedule_place, timezone_place, connection_place;
     struct keep_rules keep;
-    int64_t timeout_us;
+    int64_t timeout_us; /* of one try */
     int retries;
     enum missed_rule on_missed;
     int64_t jitter_us;
@@ -90,8 +97,11 @@ struct policy {
     int compression_level;
     int compression_threads; /* 0 = auto */
     int64_t rate_limit;      /* bytes per second, 0 = none */
-    struct policy_job *jobs;
+    struct policy_job *jobs; /* in the order of the file */
     size_t job_count;
+    struct policy_place cluster_place, timezone_place, connection_place, password_place,
+        repository_place;
+    bool holds_password; /* the file itself holds one, not only the name of a variable */
 };
 
 struct policy_problem {

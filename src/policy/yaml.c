@@ -217,6 +217,13 @@ static bool is_null(const yaml_event_t *event)
     return false;
 }
 
+static int quote_width(yaml_scalar_style_t style)
+{
+    if (style == YAML_PLAIN_SCALAR_STYLE)
+        return 0;
+    return style == YAML_LITERAL_SCALAR_STYLE || style == YAML_FOLDED_SCALAR_STYLE ? -1 : 1;
+}
+
 static int read_scalar(struct loader *loader, const yaml_event_t *event,
                        struct yaml_node **ret_node)
 {
@@ -232,6 +239,8 @@ static int read_scalar(struct loader *loader, const yaml_event_t *event,
     int rc = new_node(loader, event, is_null(event) ? YAML_NULL : YAML_TEXT, &node);
     if (!rc && !(node->text = strdup(value)))
         rc = error_no_memory(loader->err);
+    if (!rc)
+        node->quote = quote_width(event->data.scalar.style);
     if (!rc)
         rc = add_anchor(loader, event, event->data.scalar.anchor, node);
     if (rc)

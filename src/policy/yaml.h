@@ -42,6 +42,7 @@ struct yaml_node {
     bool is_key;
     bool is_broken;             /* its ${} could not be expanded: reported, not to be looked at */
     int line, column;           /* 1-based, columns count characters */
+    int quote;                  /* columns between its place and its text: 0, 1, or -1 in a block */
     char *text;                 /* YAML_TEXT: the value, expanded by expand_all() */
     char *source;               /* as written, where expansion changed the text; else NULL */
     struct yaml_entry *entries; /* YAML_LIST and YAML_MAP */

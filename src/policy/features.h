@@ -1,0 +1,37 @@
+/*
+ * What this version can do, one table. The policy file has words for all of pgcairn; a word whose
+ * feature is not built is refused, so that nobody believes in something that does not run. An issue
+ * that builds one changes its row here.
+ */
+#ifndef PGCAIRN_POLICY_FEATURES_H
+#define PGCAIRN_POLICY_FEATURES_H
+
+#include <stdbool.h>
+
+/* X(enumerator, built) */
+#define FEATURE_LIST(X)                                                      \
+    X(FEATURE_CORE, true)      /* the file itself */                         \
+    X(FEATURE_DUMP, true)      /* jobs of type dump */                       \
+    X(FEATURE_VACUUM, true)    /* jobs of type vacuum */                     \
+    X(FEATURE_PRUNE, true)     /* jobs of type prune */                      \
+    X(FEATURE_WAL, false)      /* jobs of type wal, and their mode */        \
+    X(FEATURE_SNAPSHOT, false) /* jobs of type snapshot */                   \
+    X(FEATURE_VERIFY, false)   /* jobs of type verify, require_verified */   \
+    X(FEATURE_DRILL, false)    /* jobs of type drill, rto */                 \
+    X(FEATURE_AUDIT, false)    /* jobs of type audit */                      \
+    X(FEATURE_S3, false)       /* s3:// repositories */                      \
+    X(FEATURE_NOTIFY, false)   /* telling people */                          \
+    X(FEATURE_HOOKS, false)    /* programs run around a job */               \
+    X(FEATURE_ORDER, false)    /* after, group: jobs that wait for others */ \
+    X(FEATURE_DENY, false)     /* times at which a job must not run */
+
+enum feature {
+#define X(name, built) name,
+    FEATURE_LIST(X)
+#undef X
+        FEATURE_COUNT,
+};
+
+bool feature_available(enum feature feature);
+
+#endif

@@ -7,8 +7,8 @@
 #include "repository/remove.h"
 #include "work/zones.h"
 
-static int delete_all(const struct work *work, struct prune *prune, struct error *ret_first,
-                      struct error *err);
+static int delete_all(const struct work *work, int64_t now_us, struct prune *prune,
+                      struct error *ret_first, struct error *err);
 static int sweep(const struct work *work, int64_t now_us, struct prune *prune, struct error *err);
 static int look_again(const struct work *work, int64_t now_us, const struct prune *prune,
                       struct error *err);
@@ -22,7 +22,7 @@ int prune_apply(const struct work *work, const struct prune_options *options, st
     if (rc)
         return rc;
     struct error first = ERROR_NONE; /* one that can't be deleted does not save the others */
-    if ((rc = delete_all(work, prune, &first, err)) ||
+    if ((rc = delete_all(work, options->now_us, prune, &first, err)) ||
         (rc = sweep(work, options->now_us, prune, err)))
         return rc;
     if (prune->failed == 0)
@@ -72,13 +72,13 @@ int prune_check(const struct prune *prune, const struct prune_options *options, 
  */
 
 static int delete_one(const struct work *work, const struct retention_decision *decision,
-                      struct prune *prune, struct error *err)
+                      int64_t now_us, struct prune *prune, struct error *err)
 {
     int64_t bytes = 0;
     char reason[ERROR_MESSAGE_MAX];
     snprintf(reason, sizeof(reason), "%s: %s", decision->rule, decision->reason);
     int rc = backup_remove(work->repository, work->lock, decision->backup, reason, prune->plan.hash,
-                           &bytes, err);
+                           instant_now_us(), &bytes, err);
     if (rc)
         return error_prefix(err, "could not delete %s %s", backup_kind_name(decision->kind),
                             decision->id);
@@ -103,8 +103,8 @@ static int keep_lock(const struct work *work, int64_t *refreshed_us, struct erro
 
 /* Oldest first, so that an end halfway leaves the newest. One that fails is passed over, and only
  * the first such error is kept: the others mostly say the same. */
-static int delete_all(const struct work *work, struct prune *prune, struct error *ret_first,
-                      struct error *err)
+static int delete_all(const struct work *work, int64_t now_us, struct prune *prune,
+                      struct error *ret_first, struct error *err)
 {
     const struct retention_plan *plan = &prune->plan;
     int64_t refreshed_us = instant_monotonic_us();
@@ -116,7 +116,7 @@ static int delete_all(const struct work *work, struct prune *prune, struct error
         if (rc)
             return rc;
         struct error failure = ERROR_NONE;
-        if (delete_one(work, decision, prune, &failure) && prune->failed++ == 0)
+        if (delete_one(work, decision, now_us, prune, &failure) && prune->failed++ == 0)
             *ret_first = failure;
         work_progress(work, "deleting backups", (int64_t)(prune->deleted + prune->failed),
                       (int64_t)plan->delete_count);

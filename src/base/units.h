@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 
-enum { UNITS_TEXT_MAX = 32 };
+enum { UNITS_TEXT_MAX = 64 };
 
 /* Units s m h d w, and "0". At most 100 years. */
 int duration_parse(const char *text, int64_t *ret_us, struct error *err);

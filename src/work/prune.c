@@ -78,7 +78,7 @@ static int delete_one(const struct work *work, const struct retention_decision *
     char reason[ERROR_MESSAGE_MAX];
     snprintf(reason, sizeof(reason), "%s: %s", decision->rule, decision->reason);
     int rc = backup_remove(work->repository, work->lock, decision->backup, reason, prune->plan.hash,
-                           instant_now_us(), &bytes, err);
+                           now_us, &bytes, err);
     if (rc)
         return error_prefix(err, "could not delete %s %s", backup_kind_name(decision->kind),
                             decision->id);
@@ -87,32 +87,19 @@ static int delete_one(const struct work *work, const struct retention_decision *
     return 0;
 }
 
-/* Refreshes the lock when it is time, and proves that it is still ours. */
-static int keep_lock(const struct work *work, int64_t *refreshed_us, struct error *err)
-{
-    if (work_interrupted(err))
-        return ERR_INTERRUPTED;
-    if (!work->lock)
-        return 0;
-    int64_t now_us = instant_monotonic_us();
-    if (now_us - *refreshed_us < LOCK_REFRESH_US)
-        return work_check_lock(work, err);
-    *refreshed_us = now_us;
-    return lock_refresh(work->lock, err);
-}
-
 /* Oldest first, so that an end halfway leaves the newest. One that fails is passed over, and only
  * the first such error is kept: the others mostly say the same. */
 static int delete_all(const struct work *work, int64_t now_us, struct prune *prune,
                       struct error *ret_first, struct error *err)
 {
     const struct retention_plan *plan = &prune->plan;
-    int64_t refreshed_us = instant_monotonic_us();
     for (size_t i = plan->count; i-- > 0;) {
         const struct retention_decision *decision = &plan->decisions[i];
         if (decision->action != RETENTION_DELETE)
             continue;
-        int rc = keep_lock(work, &refreshed_us, err);
+        if (work_interrupted(err))
+            return err ? err->code : ERR_INTERRUPTED;
+        int rc = work_check_lock(work, err);
         if (rc)
             return rc;
         struct error failure = ERROR_NONE;

@@ -8,7 +8,8 @@
  *     prune_clear(&prune);
  *
  * `work` has the policy, the repository, and for prune_apply() the prune lock, which the caller
- * took before and releases after (NULL in tests only); its job is not looked at.
+ * took before and releases after (NULL in tests only) and keeps refreshed; its job is not looked
+ * at.
  */
 #ifndef PGCAIRN_WORK_PRUNE_H
 #define PGCAIRN_WORK_PRUNE_H

@@ -26,7 +26,7 @@ void restore_progress(const struct restore *restore, const char *phase, int64_t 
         restore->request->progress(phase, done, total, restore->request->context);
 }
 
-static void restore_clear(struct restore *restore)
+void restore_clear(struct restore *restore)
 {
     PQfinish(restore->conn);
     free(restore->conninfo);
@@ -35,7 +35,7 @@ static void restore_clear(struct restore *restore)
     json_decref(restore->report);
 }
 
-static int find_manifest(struct restore *restore, struct error *err)
+int restore_find_manifest(struct restore *restore, struct error *err)
 {
     const struct restore_request *request = restore->request;
     _cleanup_(facts_clear) struct facts facts = {0};
@@ -53,8 +53,8 @@ static int find_manifest(struct restore *restore, struct error *err)
     return manifest_read(request->repository, BACKUP_DUMP, restore->id, &restore->manifest, err);
 }
 
-static int init_database(struct restore *restore, const json_t *entry,
-                         struct restore_database *database, struct error *err)
+int restore_init_database(struct restore *restore, const json_t *entry,
+                          struct restore_database *database, struct error *err)
 {
     const struct restore_request *request = restore->request;
     *database = (struct restore_database){
@@ -74,7 +74,7 @@ static int init_database(struct restore *restore, const json_t *entry,
     return 0;
 }
 
-static int choose_entries(struct restore *restore, json_t **ret_entries, struct error *err)
+int restore_choose_entries(struct restore *restore, json_t **ret_entries, struct error *err)
 {
     const struct restore_request *request = restore->request;
     json_t *all = json_object_get(restore->manifest, "databases");
@@ -120,7 +120,7 @@ static int plan_and_run(struct restore *restore, const json_t *entries,
     size_t count = json_array_size(entries);
     for (; *planned < count && !rc; (*planned)++) {
         struct restore_database *database = &databases[*planned];
-        rc = init_database(restore, json_array_get(entries, *planned), database, err);
+        rc = restore_init_database(restore, json_array_get(entries, *planned), database, err);
         if (!rc)
             rc = restore_plan_database(database, err);
         if (!rc)
@@ -139,7 +139,7 @@ static int plan_and_run(struct restore *restore, const json_t *entries,
 static int run_all(struct restore *restore, struct error *err)
 {
     _cleanup_(json_release) json_t *entries = NULL;
-    int rc = choose_entries(restore, &entries, err);
+    int rc = restore_choose_entries(restore, &entries, err);
     if (rc)
         return rc;
     struct restore_database *databases = calloc(json_array_size(entries) + 1, sizeof(*databases));
@@ -158,7 +158,7 @@ int restore_dump(const struct restore_request *request, json_t **ret_report, str
     _cleanup_(restore_clear) struct restore restore = {.request = request,
                                                        .store = request->repository->store};
     snprintf(restore.application, sizeof(restore.application), "pgcairn restore");
-    int rc = find_manifest(&restore, err);
+    int rc = restore_find_manifest(&restore, err);
     if (!rc)
         rc = restore_open(&restore, err);
     if (rc)

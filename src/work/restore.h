@@ -103,6 +103,13 @@ struct restore_database {
     json_t *report;
 };
 
+/* restore.c */
+int restore_find_manifest(struct restore *restore, struct error *err);
+int restore_choose_entries(struct restore *restore, json_t **ret_entries, struct error *err);
+int restore_init_database(struct restore *restore, const json_t *entry,
+                          struct restore_database *database, struct error *err);
+void restore_clear(struct restore *restore);
+
 /* restore_plan.c */
 int restore_open(struct restore *restore, struct error *err); /* target, versions, programs */
 int restore_plan_database(struct restore_database *database, struct error *err);
@@ -111,11 +118,19 @@ int restore_plan_database(struct restore_database *database, struct error *err);
 int restore_one_database(struct restore_database *database, struct error *err);
 int restore_fetch_schema(struct restore_database *database, struct error *err);
 void restore_database_clear(struct restore_database *database);
+/* Opens an object of the backup, to be compared with the manifest once it is read; hands all of it
+ * to a descriptor. */
+int restore_open_object(struct restore_database *database, const char *name, enum volume_kind kind,
+                        struct volume_reader **ret_reader, struct error *err);
+int restore_copy_object(struct volume_reader *reader, int fd, const char *path, struct error *err);
 
 /* restore_rows.c */
 int restore_choose_rows(struct restore_database *database, const uint32_t *oids, size_t count,
                         bool all, struct error *err);
 int restore_rows(struct restore_database *database, struct error *err);
+struct restore_table *restore_find_table(const struct restore_database *database, uint32_t oid);
+void restore_add_copy(const struct restore_database *database, const struct restore_table *table,
+                      struct buf *sql);
 int restore_check_rows(struct restore_database *database, struct error *err);
 
 /* restore_toc.c: chooses what --table picks: list file, sequences, rows; ERR_NOT_FOUND when a

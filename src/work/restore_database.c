@@ -44,8 +44,8 @@ static const char *text_of(const json_t *object, const char *key)
 }
 
 /* Opens an object of the backup, to be compared with the manifest when it has been read. */
-static int open_object(struct restore_database *database, const char *name, enum volume_kind kind,
-                       struct volume_reader **ret_reader, struct error *err)
+int restore_open_object(struct restore_database *database, const char *name, enum volume_kind kind,
+                        struct volume_reader **ret_reader, struct error *err)
 {
     struct restore *restore = database->restore;
     const json_t *object = manifest_object(restore->manifest, name);
@@ -60,7 +60,7 @@ static int open_object(struct restore_database *database, const char *name, enum
 }
 
 /* Hands every byte of an object to write_all; the hash is compared at the end. */
-static int copy_object(struct volume_reader *reader, int fd, const char *path, struct error *err)
+int restore_copy_object(struct volume_reader *reader, int fd, const char *path, struct error *err)
 {
     const char *name;
     int64_t size;
@@ -80,7 +80,8 @@ int restore_fetch_schema(struct restore_database *database, struct error *err)
 {
     const char *folder = getenv("TMPDIR");
     _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
-    int rc = open_object(database, text_of(database->entry, "schema"), VOLUME_PLAIN, &reader, err);
+    int rc = restore_open_object(database, text_of(database->entry, "schema"), VOLUME_PLAIN,
+                                 &reader, err);
     if (rc)
         return rc;
     if (asprintf(&database->schema_path, "%s/pgcairn-schema-XXXXXX", folder ? folder : "/tmp") < 0)
@@ -88,7 +89,7 @@ int restore_fetch_schema(struct restore_database *database, struct error *err)
     _cleanup_(closep) int fd = mkostemp(database->schema_path, O_CLOEXEC);
     if (fd < 0)
         return error_set_errno(err, errno, "could not create \"%s\"", database->schema_path);
-    return copy_object(reader, fd, database->schema_path, err);
+    return restore_copy_object(reader, fd, database->schema_path, err);
 }
 
 static int add_arguments(struct restore_database *database, const char *const *options,
@@ -145,7 +146,7 @@ static int drive(struct child *child, struct volume_reader *input, struct buf *o
     struct child_status status;
     struct error input_error = ERROR_NONE;
     if (input) {
-        copy_object(input, child->input_fd, "pg_restore", &input_error);
+        restore_copy_object(input, child->input_fd, "pg_restore", &input_error);
         close(child->input_fd);
         child->input_fd = -1;
     }
@@ -251,7 +252,7 @@ static int read_object(struct restore_database *database, const char *name, stru
     _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
     const char *ignored;
     int64_t size;
-    int rc = open_object(database, name, VOLUME_PLAIN, &reader, err);
+    int rc = restore_open_object(database, name, VOLUME_PLAIN, &reader, err);
     if (!rc)
         rc = volume_next(reader, &ignored, &size, err);
     while (!rc) {
@@ -289,7 +290,7 @@ static int load_large_objects(struct restore_database *database, struct error *e
         return 0;
     _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
     _cleanup_(freep) char *target = NULL;
-    int rc = open_object(database, name, VOLUME_PLAIN, &reader, err);
+    int rc = restore_open_object(database, name, VOLUME_PLAIN, &reader, err);
     if (!rc)
         rc = target_option(database, &target, err);
     if (rc)

@@ -89,24 +89,27 @@ int restore_choose_rows(struct restore_database *database, const uint32_t *oids,
     return add_volumes(database, names, err);
 }
 
-/* The table of a member "16385/000001.copy"; NULL when it was not chosen. */
-static struct restore_table *table_of_member(const struct restore_database *database,
-                                             const char *name)
+struct restore_table *restore_find_table(const struct restore_database *database, uint32_t oid)
 {
-    struct restore_table key = {.oid = (uint32_t)strtoul(name, NULL, 10)};
+    struct restore_table key = {.oid = oid};
     return bsearch(&key, database->tables, database->table_count, sizeof(key), compare_tables);
+}
+
+void restore_add_copy(const struct restore_database *database, const struct restore_table *table,
+                      struct buf *sql)
+{
+    buf_add_text(sql, "COPY ");
+    pg_add_qualified(sql, text_of(table->entry, "load_schema"), text_of(table->entry, "load_name"));
+    if (text_of(table->entry, "columns")[0])
+        buf_addf(sql, " (%s)", text_of(table->entry, "columns"));
+    buf_add_text(sql, " FROM stdin");
+    pg_add_copy_options(sql, text_of(database->entry, "encoding"));
 }
 
 static int begin_copy(struct loader *loader, struct restore_table *table, struct error *err)
 {
     _cleanup_(buf_clear) struct buf sql = BUF_INIT(SQL_LIMIT);
-    buf_add_text(&sql, "COPY ");
-    pg_add_qualified(&sql, text_of(table->entry, "load_schema"),
-                     text_of(table->entry, "load_name"));
-    if (text_of(table->entry, "columns")[0])
-        buf_addf(&sql, " (%s)", text_of(table->entry, "columns"));
-    buf_add_text(&sql, " FROM stdin");
-    pg_add_copy_options(&sql, text_of(loader->database->entry, "encoding"));
+    restore_add_copy(loader->database, table, &sql);
     int rc = buf_failed(&sql, "a COPY statement", err);
     if (rc)
         return rc;
@@ -169,7 +172,8 @@ static int load_members(struct loader *loader, struct volume_reader *reader, str
             return end_copy(loader, err);
         if (crew_stopped(loader->database->crew))
             return error_set(err, ERR_INTERRUPTED, "stopped");
-        struct restore_table *table = table_of_member(loader->database, name);
+        struct restore_table *table =
+            restore_find_table(loader->database, (uint32_t)strtoul(name, NULL, 10));
         if (table && table != loader->table) {
             rc = end_copy(loader, err);
             if (!rc)
@@ -188,16 +192,9 @@ static int load_members(struct loader *loader, struct volume_reader *reader, str
 static int load_volume(struct loader *loader, const struct restore_volume *volume,
                        struct error *err)
 {
-    struct restore *restore = loader->database->restore;
     _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
-    struct store_object expected = {.size = volume->size};
-    const char *name = text_of(volume->object, "name");
-    snprintf(expected.sha256, sizeof(expected.sha256), "%s", text_of(volume->object, "sha256"));
-    char key[STORE_KEY_MAX + 1];
-    int rc = repository_backup_key(restore->request->repository, BACKUP_DUMP, restore->id, name,
-                                   key, err);
-    if (!rc)
-        rc = volume_read_open(restore->store, key, VOLUME_TAR, &expected, &reader, err);
+    int rc = restore_open_object(loader->database, text_of(volume->object, "name"), VOLUME_TAR,
+                                 &reader, err);
     if (!rc)
         rc = load_members(loader, reader, err);
     return rc ? rc : volume_read_finish(reader, err);

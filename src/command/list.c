@@ -1,0 +1,147 @@
+/* list: what the repository holds, with state, sizes, verification and why it is kept. */
+#include <string.h>
+
+#include "base/json.h"
+#include "base/table.h"
+#include "base/units.h"
+#include "command/commands.h"
+#include "command/opened.h"
+#include "repository/catalogue.h"
+#include "retention/retention.h"
+
+static json_t *keep_of(const struct retention_decision *decision)
+{
+    if (!decision)
+        return json_null();
+    return json_pack("{s:s, s:s, s:o}", "rule", decision->rule, "reason", decision->reason, "until",
+                     json_instant(decision->until_us));
+}
+
+static json_t *databases_of(const struct facts_backup *backup)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; backup->databases && backup->databases[i]; i++)
+        json_array_append_new(list, json_string(backup->databases[i]));
+    return list;
+}
+
+static json_t *verified_of(const struct facts_backup *backup)
+{
+    return json_pack("{s:i, s:o}", "level", backup->verified_level, "at",
+                     json_instant(backup->verified_us));
+}
+
+static json_t *backup_json(const struct facts *facts, const struct facts_backup *backup,
+                           const struct retention_decision *decision)
+{
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:I, s:I, s:o, s:o, s:o}", "id", backup->id, "cluster",
+        facts->cluster, "kind", backup_kind_name(backup->kind), "job",
+        backup->job ? backup->job : "", "state", backup_state_name(backup->state), "started_at",
+        json_instant(backup->started_us), "completed_at", json_instant(backup->completed_us),
+        "bytes_source", (json_int_t)backup->bytes_source, "bytes_stored",
+        (json_int_t)backup->bytes_stored, "databases", databases_of(backup), "verified",
+        verified_of(backup), "keep", keep_of(decision));
+}
+
+static int row(struct table *table, const struct facts *facts, const struct facts_backup *backup,
+               const struct retention_decision *decision, struct error *err)
+{
+    char started[INSTANT_TEXT_MAX], source[UNITS_TEXT_MAX], stored[UNITS_TEXT_MAX];
+    char until[INSTANT_TEXT_MAX], keep[512], level[16];
+    instant_format(backup->started_us, started);
+    size_format(backup->bytes_source, source);
+    size_format(backup->bytes_stored, stored);
+    snprintf(level, sizeof(level), backup->verified_level ? "level %d" : "never",
+             backup->verified_level);
+    bool dated = decision && decision->until_us != INSTANT_NONE;
+    snprintf(keep, sizeof(keep), "%s%s%s%s",
+             decision && decision->action == RETENTION_DELETE ? "goes at the next prune: " : "",
+             decision ? decision->reason : "", dated ? ", until " : "",
+             dated ? instant_format(decision->until_us, until) : "");
+    return table_row(table, err, facts->cluster, backup->id, backup_kind_name(backup->kind),
+                     backup->job ? backup->job : "", backup_state_name(backup->state), started,
+                     source, stored, level, keep);
+}
+
+/* The listing of one cluster is added to the table or to the JSON list. */
+static int add_cluster(const struct policy *policy, const char *kind, struct table *table,
+                       json_t *list, struct error *err)
+{
+    _cleanup_(repository_freep) struct repository *repository = NULL;
+    _cleanup_(facts_clear) struct facts facts = {0};
+    _cleanup_(zones_clear) struct zones zones = {0};
+    _cleanup_(retention_plan_clear) struct retention_plan plan = {0};
+    int64_t now_us = instant_now_us();
+    int rc = repository_open(policy->repository_url, policy->cluster, &repository, err);
+    if (!rc)
+        rc = catalogue_read(repository, now_us, &facts, err);
+    if (!rc)
+        rc = zones_load(policy, &zones, err);
+    if (!rc)
+        rc = retention_plan_make(&facts, policy, &zones.view, now_us, &plan, err);
+    for (size_t i = 0; i < plan.count && !rc; i++) {
+        const struct retention_decision *decision = &plan.decisions[i];
+        if (kind && strcmp(kind, backup_kind_name(decision->kind)) != 0)
+            continue;
+        if (list)
+            rc = json_array_append_new(list, backup_json(&facts, decision->backup, decision))
+                     ? error_no_memory(err)
+                     : 0;
+        else
+            rc = row(table, &facts, decision->backup, decision, err);
+    }
+    return rc;
+}
+
+static int check_kind(const char *kind, struct error *err)
+{
+    if (!kind || strcmp(kind, "dump") == 0 || strcmp(kind, "snapshot") == 0 ||
+        strcmp(kind, "wal") == 0)
+        return 0;
+    return error_set(err, ERR_USAGE, "--kind is dump, snapshot or wal, not \"%s\"", kind);
+}
+
+static int list_run(const struct globals *globals, const struct arguments *arguments,
+                    struct error *err)
+{
+    const char *kind = argument_text(arguments, "kind");
+    const char *only = arguments->words.count ? arguments->words.items[0] : NULL;
+    _cleanup_(policy_set_freep) struct policy_set *set = NULL;
+    _cleanup_(table_freep) struct table *table = NULL;
+    _cleanup_(json_release) json_t *list = globals->json ? json_array() : NULL;
+    const struct policy *chosen = NULL;
+    int rc = check_kind(kind, err);
+    if (!rc)
+        rc = policy_set_load(&globals->policy_paths, &set, err);
+    if (!rc && only)
+        rc = policy_set_find(set, only, &chosen, err);
+    if (!rc)
+        rc = table_new("CLUSTER|ID|KIND|JOB|STATE|STARTED|>SOURCE|>STORED|VERIFIED|KEPT BECAUSE",
+                       &table, err);
+    for (size_t i = 0; !rc && i < policy_set_count(set); i++)
+        if (!chosen || policy_set_get(set, i) == chosen)
+            rc = add_cluster(policy_set_get(set, i), kind, table, list, err);
+    if (rc)
+        return rc;
+    if (!globals->json)
+        return table_print(table, stdout, err);
+    return command_print_json(
+        json_pack("{s:O, s:[], s:[]}", "backups", list, "wal", "recovery_windows"), err);
+}
+
+static const struct command_option LIST_OPTIONS[] = {
+    {"kind", OPTION_TEXT, "KIND", "only dumps, snapshots or wal"},
+    {0},
+};
+
+const struct command COMMAND_LIST_BACKUPS = {
+    .name = "list",
+    .usage = "[CLUSTER] [--kind dump|snapshot|wal]",
+    .summary = "what the repository holds, in what state, and why it is kept",
+    .examples = "  pgcairn list\n  pgcairn --json list automatos --kind dump",
+    .min_words = 0,
+    .max_words = 1,
+    .options = LIST_OPTIONS,
+    .run = list_run,
+};

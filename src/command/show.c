@@ -1,0 +1,124 @@
+/* show: one backup's manifest for people, or as it is with --json. */
+#include <string.h>
+
+#include "base/json.h"
+#include "base/table.h"
+#include "base/units.h"
+#include "command/commands.h"
+#include "command/opened.h"
+#include "repository/catalogue.h"
+#include "repository/manifest.h"
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+static int64_t number_of(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
+static void print_database_head(const json_t *database)
+{
+    const json_t *migration = json_object_get(database, "migration");
+    size_t i;
+    json_t *item;
+    char bytes[UNITS_TEXT_MAX];
+    printf("\ndatabase %s: %lld rows, %s, %s, owner %s\n", text_of(database, "name"),
+           (long long)number_of(database, "rows"), size_format(number_of(database, "bytes"), bytes),
+           text_of(database, "encoding"), text_of(database, "owner"));
+    if (json_is_object(migration))
+        printf("  migration   %s %s %s\n", text_of(migration, "tool"), text_of(migration, "stamp"),
+               text_of(migration, "applied_at"));
+    json_array_foreach(json_object_get(database, "extensions"), i, item)
+    {
+        printf("  extension   %s %s\n", text_of(item, "name"), text_of(item, "version"));
+    }
+    json_array_foreach(json_object_get(database, "notices"), i, item)
+    {
+        printf("  notice      %s\n", json_string_value(item));
+    }
+}
+
+static int print_tables(const json_t *database, struct error *err)
+{
+    _cleanup_(table_freep) struct table *table = NULL;
+    int rc = table_new("  SCHEMA|TABLE|>ROWS|>BYTES|>VOLUMES", &table, err);
+    size_t i;
+    json_t *entry;
+    json_array_foreach(json_object_get(database, "tables"), i, entry)
+    {
+        char schema[512], rows[32], bytes[UNITS_TEXT_MAX], volumes[32];
+        snprintf(schema, sizeof(schema), "  %s", text_of(entry, "schema"));
+        snprintf(rows, sizeof(rows), "%lld", (long long)number_of(entry, "rows"));
+        snprintf(volumes, sizeof(volumes), "%zu",
+                 json_array_size(json_object_get(entry, "volumes")));
+        size_format(number_of(entry, "bytes"), bytes);
+        if (!rc)
+            rc = table_row(table, err, schema, text_of(entry, "name"), rows, bytes, volumes);
+    }
+    return rc ? rc : table_print(table, stdout, err);
+}
+
+static int print_manifest(const json_t *manifest, struct error *err)
+{
+    const json_t *server = json_object_get(manifest, "server");
+    char source[UNITS_TEXT_MAX], stored[UNITS_TEXT_MAX];
+    printf("%s %s of cluster %s, job %s\n", text_of(manifest, "kind"), text_of(manifest, "id"),
+           text_of(manifest, "cluster"), text_of(manifest, "job"));
+    printf("  started     %s\n  completed   %s\n", text_of(manifest, "started_at"),
+           text_of(manifest, "completed_at"));
+    printf("  server      PostgreSQL %s, system identifier %s\n", text_of(server, "version"),
+           text_of(server, "system_identifier"));
+    printf("  size        %s of rows in %s stored, %zu objects\n",
+           size_format(number_of(manifest, "bytes_source"), source),
+           size_format(number_of(manifest, "bytes_stored"), stored),
+           json_array_size(json_object_get(manifest, "objects")));
+    int rc = 0;
+    size_t i;
+    json_t *database;
+    json_array_foreach(json_object_get(manifest, "databases"), i, database)
+    {
+        print_database_head(database);
+        if (!rc)
+            rc = print_tables(database, err);
+    }
+    return rc;
+}
+
+static int show_run(const struct globals *globals, const struct arguments *arguments,
+                    struct error *err)
+{
+    _cleanup_(opened_clear) struct opened opened = {0};
+    _cleanup_(facts_clear) struct facts facts = {0};
+    _cleanup_(json_release) json_t *manifest = NULL;
+    const char *id = arguments->words.items[1];
+    int rc = opened_cluster(globals, arguments->words.items[0], &opened, err);
+    if (!rc)
+        rc = catalogue_read(opened.repository, instant_now_us(), &facts, err);
+    if (rc)
+        return rc;
+    const struct facts_backup *backup = catalogue_find(&facts, id, BACKUP_DUMP);
+    if (!backup) {
+        error_set(err, ERR_NOT_FOUND, "cluster \"%s\" has no backup %s", opened.policy->cluster,
+                  id);
+        return error_hint(err, "\"pgcairn list %s\" shows the ids", opened.policy->cluster);
+    }
+    rc = manifest_read(opened.repository, backup->kind, backup->id, &manifest, err);
+    if (rc)
+        return rc;
+    return globals->json ? command_print_json(json_incref(manifest), err)
+                         : print_manifest(manifest, err);
+}
+
+const struct command COMMAND_SHOW = {
+    .name = "show",
+    .usage = "CLUSTER ID|latest",
+    .summary = "one backup: databases, tables, rows, extensions, migration stamp",
+    .examples = "  pgcairn show automatos latest",
+    .min_words = 2,
+    .max_words = 2,
+    .run = show_run,
+};

@@ -51,7 +51,7 @@ insert into "Orders"
            case when i % 3 > 0 then timestamp '2024-01-02' + i * interval '7 minutes' end
     from generate_series(1, 4000 * :scale) i;
 insert into "PortfolioSnapshots" ("modelId", "netPortfolio", "createdAt")
-    select md5('model' || 1 + i % 20), (10000 + (i * 7919 % 5000) / 3.0)::numeric(14, 4)::text,
+    select md5('model' || 1 + i % 20), (10000 + (i * 7919::bigint % 5000) / 3.0)::numeric(14, 4)::text,
            timestamp '2024-01-01' + i * interval '30 seconds'
     from generate_series(1, 12000 * :scale) i;
 insert into "Conversations"
@@ -62,7 +62,7 @@ insert into "Conversations"
     from generate_series(1, 1500 * :scale) i;
 insert into "CryptoPrice"
     select (array['BTC', 'ETH', 'SOL', 'XRP'])[1 + i % 4], timestamptz '2023-12-01 00:00:00+00' + i * interval '25 minutes' / :scale,
-           100 + sin(i), 101 + sin(i), 99 + sin(i), 100 + sin(i + 1), (i * 104729 % 1000000) / 100.0
+           100 + sin(i), 101 + sin(i), 99 + sin(i), 100 + sin(i + 1), (i * 104729::bigint % 1000000) / 100.0
     from generate_series(1, 30000 * :scale) i;
 create index "idx_orders_model_id" on "Orders" ("modelId");
 create index "idx_orders_open" on "Orders" ("createdAt") where "status" = 'OPEN';

@@ -147,13 +147,13 @@ int evidence_add(struct repository *repository, const char *type, json_t *body,
                  struct evidence_tip *ret_tip, struct error *err)
 {
     _cleanup_(json_release) json_t *owned = body;
-    if (!body)
+    if (!owned)
         return error_no_memory(err);
     for (int i = 0; i < EVIDENCE_ATTEMPTS; i++) {
         struct evidence_tip previous;
         int rc = evidence_read_tip(repository, &previous, err);
         if (!rc)
-            rc = write_record(repository, type, body, &previous, ret_tip, err);
+            rc = write_record(repository, type, owned, &previous, ret_tip, err);
         if (rc != ERR_EXISTS)
             return rc;
     }

@@ -74,6 +74,7 @@ int hold_add(struct repository *repository, const struct hold_request *request,
              char ret_hold_id[ID_SIZE], struct error *err)
 {
     int64_t now_us = instant_now_us();
+    enum backup_kind kind;
     char hold_id[ID_SIZE];
     _cleanup_(lock_freep) struct lock *lock = NULL;
     struct lock_request lock_request = {
@@ -85,8 +86,8 @@ int hold_add(struct repository *repository, const struct hold_request *request,
         rc = error_set(err, ERR_USAGE, "the hold would have expired already");
     if (!rc)
         rc = id_make(now_us, hold_id, err);
-    if (!rc)
-        rc = repository_prepare(repository, err);
+    if (!rc) /* before the first write: a wrong URL must not become a repository */
+        rc = find_kind(repository, request->backup_id, &kind, err);
     if (!rc)
         rc = lock_acquire(repository, &lock_request, &lock, err);
     if (!rc)

@@ -117,8 +117,8 @@ int repository_write_json(const struct repository *repository, const char *key, 
 {
     _cleanup_(json_release) json_t *owned = object;
     _cleanup_(freep) char *text = NULL;
-    if (!object)
+    if (!owned)
         return error_no_memory(err);
-    int rc = json_to_text(object, &text, err);
+    int rc = json_to_text(owned, &text, err);
     return rc ? rc : store_put(repository->store, key, text, strlen(text), flags, err);
 }

@@ -199,6 +199,7 @@ static void test_holds_refused(void **state)
         .backup_id = GOOD, .holder = "ada", .reason = "audit", .expires_us = INSTANT_NONE};
     assert_fails(hold_add(repository, &request, id, &fixture_err), ERR_NOT_FOUND,
                  "cluster \"shop\" has no backup 20261121T020000Z-good");
+    assert_objects(repository, "shop/", ""); /* not even a lock was left */
     fixture_backup(repository, GOOD, instant_now_us());
     request.reason = "";
     assert_fails(hold_add(repository, &request, id, &fixture_err), ERR_USAGE,

@@ -8,17 +8,18 @@
 #include "command/command.h"
 
 /* One line per command, in the order of help: X(struct command). */
-#define COMMAND_LIST(X)                                                                            \
-    X(COMMAND_RUN)                                                                                 \
-    X(COMMAND_LIST_BACKUPS)                                                                        \
-    X(COMMAND_SHOW)                                                                                \
-    X(COMMAND_RESTORE_DUMP)                                                                        \
-    X(COMMAND_EXPORT)                                                                              \
-    X(COMMAND_PRUNE)                                                                               \
-    X(COMMAND_SIMULATE)                                                                            \
-    X(COMMAND_HOLD_ADD)                                                                            \
-    X(COMMAND_HOLD_LIST)                                                                           \
-    X(COMMAND_HOLD_RELEASE)                                                                        \
+#define COMMAND_LIST(X)     \
+    X(COMMAND_RUN)          \
+    X(COMMAND_LIST_BACKUPS) \
+    X(COMMAND_SHOW)         \
+    X(COMMAND_RESTORE_DUMP) \
+    X(COMMAND_EXPORT)       \
+    X(COMMAND_PRUNE)        \
+    X(COMMAND_SIMULATE)     \
+    X(COMMAND_HOLD_ADD)     \
+    X(COMMAND_HOLD_LIST)    \
+    X(COMMAND_HOLD_RELEASE) \
+    X(COMMAND_CRON_NEXT)    \
     X(COMMAND_CLUSTER_ADOPT)
 
 #define X(name) extern const struct command name;

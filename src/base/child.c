@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "base/strv.h"
@@ -115,6 +116,8 @@ static _Noreturn void run_in_child(const struct child_spec *spec, const struct p
                                    const char *path, char **environment)
 {
     setpgid(0, 0);
+    if (!spec->outlives_us)
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -214,7 +217,7 @@ int child_start(const struct child_spec *spec, struct child *ret_child, struct e
         return rc;
     rc = start_with_pipes(spec, &pipes, path, environment.items, ret_child, err);
     close_pipes(&pipes);
-    if (!rc && ret_child->stderr_fd >= 0)
+    if (!rc && ret_child->stderr_fd >= 0 && !spec->pipe_stderr)
         ret_child->has_reader =
             pthread_create(&ret_child->stderr_reader, NULL, read_stderr, ret_child) == 0;
     return rc;

@@ -36,6 +36,8 @@ struct child_spec {
     const char *const *env;  /* NULL or "NAME=VALUE" and "NAME" (unset), over our environment */
     enum child_stream input, output;
     bool inherit_stderr; /* else it is kept in stderr_text */
+    bool pipe_stderr;    /* or a pipe to us: child.stderr_fd, and nothing is kept */
+    bool outlives_us;    /* else the kernel ends it when the thread that started it is gone */
 };
 
 struct child {

@@ -96,7 +96,8 @@ int error_prefix(struct error *err, const char *format, ...)
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     size_t used = strlen(text);
-    if (snprintf(text + used, sizeof(text) - used, ": %s", err->message) < 0) /* cut: that is fine */
+    if (snprintf(text + used, sizeof(text) - used, ": %s", err->message) <
+        0) /* cut: that is fine */
         return err->code;
     memcpy(err->message, text, sizeof(text));
     return err->code;
@@ -118,6 +119,14 @@ const char *error_code_name(int code)
 {
     const struct code_row *row = find_code(code);
     return row ? row->name : code == 0 ? "ok" : "failed";
+}
+
+int error_code_from_name(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(CODES); i++)
+        if (strcmp(CODES[i].name, name) == 0)
+            return CODES[i].code;
+    return ERR_OK;
 }
 
 int error_exit_status(int code)

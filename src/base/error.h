@@ -85,8 +85,9 @@ int error_no_memory(struct error *err);
 
 void error_clear(struct error *err);
 
-const char *error_code_name(int code); /* "no_space" */
-int error_exit_status(int code);       /* 0 for 0 */
+const char *error_code_name(int code);      /* "no_space" */
+int error_code_from_name(const char *name); /* ERR_OK when no code has that name */
+int error_exit_status(int code);            /* 0 for 0 */
 bool error_is_retryable(int code);
 
 #endif

@@ -111,11 +111,11 @@ static int expand_value(struct expander *expander, const char *text)
     int rc = expand_text(expander, text, length, 0);
     if (!rc && expander->out.failed == ERR_LIMIT)
         rc = error_set(expander->problem, ERR_POLICY, "longer than %d bytes when expanded",
-                       YAML_TEXT_MAX);
+                       DOCUMENT_TEXT_MAX);
     return rc;
 }
 
-static int expand_node(struct yaml_node *node, struct expander *expander,
+static int expand_node(struct document_node *node, struct expander *expander,
                        struct policy_problems *problems, struct error *err)
 {
     struct error problem = ERROR_NONE;
@@ -136,15 +136,15 @@ static int expand_node(struct yaml_node *node, struct expander *expander,
     return 0;
 }
 
-int expand_all(struct yaml *yaml, policy_getenv get_env, void *context,
+int expand_all(struct document *document, policy_getenv get_env, void *context,
                struct policy_problems *problems, struct error *err)
 {
     struct expander expander = {.get_env = get_env, .context = context};
-    buf_init(&expander.out, YAML_TEXT_MAX);
+    buf_init(&expander.out, DOCUMENT_TEXT_MAX);
     int rc = 0;
-    for (size_t i = 0; i < yaml->count && !rc; i++)
-        if (yaml->nodes[i]->kind == YAML_TEXT && !yaml->nodes[i]->is_key)
-            rc = expand_node(yaml->nodes[i], &expander, problems, err);
+    for (size_t i = 0; i < document->count && !rc; i++)
+        if (document->nodes[i]->kind == NODE_TEXT && !document->nodes[i]->is_key)
+            rc = expand_node(document->nodes[i], &expander, problems, err);
     buf_clear(&expander.out);
     return rc;
 }

@@ -14,12 +14,12 @@
 #define PGCAIRN_POLICY_EXPAND_H
 
 #include "policy/policy.h"
-#include "policy/yaml.h"
+#include "policy/document.h"
 
 enum { EXPAND_DEPTH_MAX = 8 };
 
 /* Expands every value of the tree; problems are reported at the values. ERR_MEMORY only. */
-int expand_all(struct yaml *yaml, policy_getenv get_env, void *context,
+int expand_all(struct document *document, policy_getenv get_env, void *context,
                struct policy_problems *problems, struct error *err);
 
 #endif

@@ -23,7 +23,7 @@ static void list_types(char text[128])
                                      job_type_name((enum job_type)type));
 }
 
-static int unknown_type(struct reader *reader, const struct yaml_node *value)
+static int unknown_type(struct reader *reader, const struct document_node *value)
 {
     const char *names[JOB_TYPE_COUNT];
     char shown[64], available[128];
@@ -39,13 +39,13 @@ static int unknown_type(struct reader *reader, const struct yaml_node *value)
 }
 
 /* Sets reader->job when the type is known; without it keys are read but not held against a type. */
-static int read_type(struct reader *reader, const struct yaml_node *name,
-                     const struct yaml_node *map, struct policy_job *job)
+static int read_type(struct reader *reader, const struct document_node *name,
+                     const struct document_node *map, struct policy_job *job)
 {
-    const struct yaml_node *value = map_value(map, "type");
+    const struct document_node *value = map_value(map, "type");
     char available[128];
     list_types(available);
-    if (!value || value->kind != YAML_TEXT)
+    if (!value || value->kind != NODE_TEXT)
         return value_error(reader, value ? value : name, "job \"%s\" has no type: (available: %s)",
                            job->name, available);
     if (value->is_broken)
@@ -66,7 +66,7 @@ static int read_type(struct reader *reader, const struct yaml_node *name,
 }
 
 /* cron knows the column within the text; in a block or behind ${} it would mislead. */
-static int schedule_fault(struct reader *reader, const struct yaml_node *value, int column,
+static int schedule_fault(struct reader *reader, const struct document_node *value, int column,
                           const struct error *fault)
 {
     char shown[64];
@@ -81,7 +81,7 @@ static int schedule_fault(struct reader *reader, const struct yaml_node *value, 
                           fault->hint[0] ? " (" : "", fault->hint, fault->hint[0] ? ")" : "");
 }
 
-static int read_schedule(struct reader *reader, const struct yaml_node *value,
+static int read_schedule(struct reader *reader, const struct document_node *value,
                          struct policy_job *job)
 {
     char id[160], shown[64];
@@ -106,7 +106,7 @@ static int read_schedule(struct reader *reader, const struct yaml_node *value,
     return 0;
 }
 
-static int read_timezone(struct reader *reader, const struct yaml_node *value,
+static int read_timezone(struct reader *reader, const struct document_node *value,
                          struct policy_job *job)
 {
     if (value && !value->is_broken) {
@@ -117,10 +117,10 @@ static int read_timezone(struct reader *reader, const struct yaml_node *value,
     return job->timezone ? 0 : error_no_memory(reader->err);
 }
 
-static int read_job(struct reader *reader, const struct yaml_node *name,
-                    const struct yaml_node *map, struct policy_job *job)
+static int read_job(struct reader *reader, const struct document_node *name,
+                    const struct document_node *map, struct policy_job *job)
 {
-    if (map->kind != YAML_MAP)
+    if (map->kind != NODE_MAP)
         return value_error(reader, map, "job \"%s\" must be a map of keys", job->name);
     reader->job = NULL;
     reader->job_unavailable = false;
@@ -138,11 +138,11 @@ static int read_job(struct reader *reader, const struct yaml_node *name,
     return rc;
 }
 
-static int add_job(struct reader *reader, const struct yaml_entry *entry,
+static int add_job(struct reader *reader, const struct document_entry *entry,
                    const struct policy_job *defaults)
 {
     struct policy *policy = reader->policy;
-    const struct yaml_node *name = entry->key;
+    const struct document_node *name = entry->key;
     char shown[64];
     if (!is_name(name->text))
         return value_error(reader, name,
@@ -160,10 +160,10 @@ static int add_job(struct reader *reader, const struct yaml_entry *entry,
     return read_job(reader, name, entry->value, job);
 }
 
-int read_jobs(struct reader *reader, const struct yaml_node *key, const struct yaml_node *value,
-              const struct policy_job *defaults)
+int read_jobs(struct reader *reader, const struct document_node *key,
+              const struct document_node *value, const struct policy_job *defaults)
 {
-    if (value->kind != YAML_MAP)
+    if (value->kind != NODE_MAP)
         return value_error(reader, value, "\"jobs\" must be a map of job names");
     if (value->count > POLICY_JOBS_MAX)
         return value_error(reader, key, "%zu jobs, more than %d", value->count, POLICY_JOBS_MAX);

@@ -24,11 +24,11 @@ static const char *const ADDRESSINGS[] = {"auto", "path", "virtual", NULL};
 static const char *const OBJECT_LOCKS[] = {"off", "governance", "compliance", NULL};
 static const char *const EVENTS[] = {"failure", "recovery", "missed", "success", NULL};
 
-static int read_threads(struct reader *reader, const struct yaml_node *value, void *target)
+static int read_threads(struct reader *reader, const struct document_node *value, void *target)
 {
     int64_t threads = 0;
     char shown[64];
-    bool is_text = value->kind == YAML_TEXT;
+    bool is_text = value->kind == NODE_TEXT;
     if (!is_text || (strcmp(value->text, "auto") != 0 &&
                      number_parse(value->text, "threads", 1, 64, &threads, NULL)))
         return value_error(reader, value,
@@ -38,15 +38,15 @@ static int read_threads(struct reader *reader, const struct yaml_node *value, vo
     return 0;
 }
 
-static int read_bindir(struct reader *reader, const struct yaml_node *value, void *target)
+static int read_bindir(struct reader *reader, const struct document_node *value, void *target)
 {
-    bool is_text = value->kind == YAML_TEXT;
+    bool is_text = value->kind == NODE_TEXT;
     if (!is_text || (strcmp(value->text, "auto") != 0 && value->text[0] != '/'))
         return value_error(reader, value, "\"bindir\" must be auto or an absolute path");
     return value_copy(reader, value, "bindir", &((struct policy *)target)->bindir);
 }
 
-static int read_url(struct reader *reader, const struct yaml_node *value, void *target)
+static int read_url(struct reader *reader, const struct document_node *value, void *target)
 {
     struct policy *policy = target;
     char shown[64];

@@ -12,7 +12,7 @@
 
 #include "policy/features.h"
 #include "policy/policy.h"
-#include "policy/yaml.h"
+#include "policy/document.h"
 
 struct reader {
     struct policy *policy;
@@ -53,7 +53,7 @@ struct key {
     int64_t low, high;  /* of numbers, durations, sizes */
     const char *const *words;
     const struct section *section;
-    int (*read)(struct reader *reader, const struct yaml_node *value, void *target);
+    int (*read)(struct reader *reader, const struct document_node *value, void *target);
 };
 
 struct section {
@@ -65,31 +65,31 @@ struct section {
 
 extern const struct section section_policy, section_defaults, section_job, section_keep;
 
-int section_read(struct reader *reader, const struct section *section, const struct yaml_node *map,
-                 void *target);
+int section_read(struct reader *reader, const struct section *section,
+                 const struct document_node *map, void *target);
 
 /* The value of a key in a map, NULL when absent; and the key itself. */
-const struct yaml_node *map_value(const struct yaml_node *map, const char *name);
-const struct yaml_node *map_key(const struct yaml_node *map, const char *name);
+const struct document_node *map_value(const struct document_node *map, const char *name);
+const struct document_node *map_key(const struct document_node *map, const char *name);
 
 /* What a value looks like in the file, short and without secrets; for messages. */
-const char *value_shown(const struct yaml_node *value, char text[64]);
+const char *value_shown(const struct document_node *value, char text[64]);
 
-int value_error(struct reader *reader, const struct yaml_node *value, const char *format, ...)
+int value_error(struct reader *reader, const struct document_node *value, const char *format, ...)
     _printf_(3, 4);
 
 /* Copies the text of a scalar; a problem when it is none or empty. */
-int value_copy(struct reader *reader, const struct yaml_node *value, const char *name,
+int value_copy(struct reader *reader, const struct document_node *value, const char *name,
                char **ret_text);
 
 /* Readers of values that need more than a table. */
-int read_connection(struct reader *reader, const struct yaml_node *value, void *policy);
-int read_job_connection(struct reader *reader, const struct yaml_node *value, void *job);
-int read_keep(struct reader *reader, const struct yaml_node *value, void *job);
+int read_connection(struct reader *reader, const struct document_node *value, void *policy);
+int read_job_connection(struct reader *reader, const struct document_node *value, void *job);
+int read_keep(struct reader *reader, const struct document_node *value, void *job);
 
 /* Reads jobs: into reader->policy; each begins as a copy of `defaults`, which owns nothing. */
-int read_jobs(struct reader *reader, const struct yaml_node *key, const struct yaml_node *value,
-              const struct policy_job *defaults);
+int read_jobs(struct reader *reader, const struct document_node *key,
+              const struct document_node *value, const struct policy_job *defaults);
 
 /* Warnings about a policy that has no errors: what it does not do though it looks as if. */
 int policy_warn(struct reader *reader);

@@ -19,14 +19,14 @@ static const struct policy_job JOB_DEFAULTS = {
     .analyze = true,
 };
 
-static int missing(struct reader *reader, const struct yaml_node *where, const char *what)
+static int missing(struct reader *reader, const struct document_node *where, const char *what)
 {
     return value_error(reader, where, "%s is missing", what);
 }
 
-static int read_cluster(struct reader *reader, const struct yaml_node *root)
+static int read_cluster(struct reader *reader, const struct document_node *root)
 {
-    const struct yaml_node *value = map_value(root, "cluster");
+    const struct document_node *value = map_value(root, "cluster");
     char shown[64];
     if (!value)
         return missing(reader, root, "\"cluster\", the name of the server");
@@ -34,36 +34,36 @@ static int read_cluster(struct reader *reader, const struct yaml_node *root)
         return 0;
     reader->policy->cluster_place = (struct policy_place){value->line, value->column};
     size_t length =
-        value->kind == YAML_TEXT ? strspn(value->text, "abcdefghijklmnopqrstuvwxyz0123456789-") : 0;
+        value->kind == NODE_TEXT ? strspn(value->text, "abcdefghijklmnopqrstuvwxyz0123456789-") : 0;
     if (length == 0 || length > CLUSTER_NAME_MAX || value->text[length])
         return value_error(reader, value, "cluster \"%s\" must be 1 to %d of a-z, 0-9 and \"-\"",
-                           value->kind == YAML_TEXT ? value_shown(value, shown) : "",
+                           value->kind == NODE_TEXT ? value_shown(value, shown) : "",
                            CLUSTER_NAME_MAX);
     return value_copy(reader, value, "cluster", &reader->policy->cluster);
 }
 
-static int read_policy_timezone(struct reader *reader, const struct yaml_node *root)
+static int read_policy_timezone(struct reader *reader, const struct document_node *root)
 {
-    const struct yaml_node *value = map_value(root, "timezone");
+    const struct document_node *value = map_value(root, "timezone");
     if (!value || value->is_broken)
         return 0;
     reader->policy->timezone_place = (struct policy_place){value->line, value->column};
     return value_copy(reader, value, "timezone", &reader->policy->timezone);
 }
 
-static int read_defaults(struct reader *reader, const struct yaml_node *root,
+static int read_defaults(struct reader *reader, const struct document_node *root,
                          struct policy_job *defaults)
 {
-    const struct yaml_node *value = map_value(root, "defaults");
+    const struct document_node *value = map_value(root, "defaults");
     if (!value)
         return 0;
-    if (value->kind != YAML_MAP)
+    if (value->kind != NODE_MAP)
         return value_error(reader, value, "\"defaults\" must be a map of keys");
     return section_read(reader, &section_defaults, value, defaults);
 }
 
 /* What no policy can do without. An absent section is told of once, not for each of its keys. */
-static int check_present(struct reader *reader, const struct yaml_node *root)
+static int check_present(struct reader *reader, const struct document_node *root)
 {
     static const struct {
         const char *section, *key, *example;
@@ -73,29 +73,29 @@ static int check_present(struct reader *reader, const struct yaml_node *root)
     };
     int rc = 0;
     for (size_t i = 0; i < ARRAY_SIZE(NEEDED) && !rc; i++) {
-        const struct yaml_node *section = map_value(root, NEEDED[i].section);
-        if (section && section->kind == YAML_MAP && !map_value(section, NEEDED[i].key))
+        const struct document_node *section = map_value(root, NEEDED[i].section);
+        if (section && section->kind == NODE_MAP && !map_value(section, NEEDED[i].key))
             rc = value_error(reader, map_key(root, NEEDED[i].section), "\"%s\" is missing in %s",
                              NEEDED[i].key, NEEDED[i].section);
         else if (!section)
             rc = value_error(reader, root, "\"%s\" is missing, as in: %s", NEEDED[i].section,
                              NEEDED[i].example);
     }
-    const struct yaml_node *postgres = map_value(root, "postgres");
-    const struct yaml_node *passfile = postgres ? map_key(postgres, "passfile") : NULL;
+    const struct document_node *postgres = map_value(root, "postgres");
+    const struct document_node *passfile = postgres ? map_key(postgres, "passfile") : NULL;
     if (!rc && passfile && map_key(postgres, "password_file"))
         rc = value_error(reader, passfile, "\"passfile\" and \"password_file\" exclude each other");
     return rc;
 }
 
-static void set_places(struct policy *policy, const struct yaml_node *root)
+static void set_places(struct policy *policy, const struct document_node *root)
 {
-    const struct yaml_node *postgres = map_value(root, "postgres");
+    const struct document_node *postgres = map_value(root, "postgres");
     if (!postgres)
         return;
-    const struct yaml_node *databases = map_key(postgres, "databases");
+    const struct document_node *databases = map_key(postgres, "databases");
     policy->databases_line = databases ? databases->line : map_key(root, "postgres")->line;
-    const struct yaml_node *password = map_value(postgres, "password_file");
+    const struct document_node *password = map_value(postgres, "password_file");
     if (!password)
         password = map_value(postgres, "passfile");
     if (password)
@@ -103,10 +103,10 @@ static void set_places(struct policy *policy, const struct yaml_node *root)
 }
 
 /* The order is by what needs what: names and zones, then the rest, then the jobs. */
-static int read_policy(struct reader *reader, const struct yaml_node *root)
+static int read_policy(struct reader *reader, const struct document_node *root)
 {
     struct policy_job defaults = JOB_DEFAULTS;
-    const struct yaml_node *jobs = map_value(root, "jobs");
+    const struct document_node *jobs = map_value(root, "jobs");
     int rc = read_cluster(reader, root);
     if (!rc)
         rc = read_policy_timezone(reader, root);
@@ -166,21 +166,21 @@ static void skip_mark(const char **text, size_t *length)
 static int read_text(struct reader *reader, const char *text, size_t length, policy_getenv get_env,
                      void *context)
 {
-    _cleanup_(yaml_freep) struct yaml *yaml = NULL;
+    _cleanup_(document_freep) struct document *document = NULL;
     if (length > POLICY_BYTES_MAX)
         return problems_error(reader->problems, 1, 1, reader->err,
                               "the file is larger than %d bytes", POLICY_BYTES_MAX);
     skip_mark(&text, &length);
-    int rc = yaml_load(text, length, reader->problems, &yaml, reader->err);
+    int rc = document_load(text, length, reader->problems, &document, reader->err);
     if (rc)
         return rc == ERR_POLICY ? 0 : rc; /* it is among the problems */
-    if (!yaml->root || yaml->root->kind != YAML_MAP)
+    if (!document->root || document->root->kind != NODE_MAP)
         return problems_error(reader->problems, 1, 1, reader->err,
-                              yaml->root && yaml->root->kind != YAML_NULL
+                              document->root && document->root->kind != NODE_NULL
                                   ? "a policy is a map of keys: cluster, postgres, repository, jobs"
                                   : "the file is empty");
-    rc = expand_all(yaml, get_env, context, reader->problems, reader->err);
-    return rc ? rc : read_policy(reader, yaml->root);
+    rc = expand_all(document, get_env, context, reader->problems, reader->err);
+    return rc ? rc : read_policy(reader, document->root);
 }
 
 int policy_parse(const char *file, const char *text, size_t length, policy_getenv get_env,

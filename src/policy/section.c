@@ -8,24 +8,24 @@
 #include "policy/keys.h"
 #include "policy/problems.h"
 
-const struct yaml_node *map_key(const struct yaml_node *map, const char *name)
+const struct document_node *map_key(const struct document_node *map, const char *name)
 {
-    for (size_t i = 0; map->kind == YAML_MAP && i < map->count; i++)
+    for (size_t i = 0; map->kind == NODE_MAP && i < map->count; i++)
         if (strcmp(map->entries[i].key->text, name) == 0)
             return map->entries[i].key;
     return NULL;
 }
 
-const struct yaml_node *map_value(const struct yaml_node *map, const char *name)
+const struct document_node *map_value(const struct document_node *map, const char *name)
 {
-    for (size_t i = 0; map->kind == YAML_MAP && i < map->count; i++)
+    for (size_t i = 0; map->kind == NODE_MAP && i < map->count; i++)
         if (strcmp(map->entries[i].key->text, name) == 0)
             return map->entries[i].value;
     return NULL;
 }
 
 /* What came out of a variable is never shown, only the ${} that asked for it. */
-const char *value_shown(const struct yaml_node *value, char text[64])
+const char *value_shown(const struct document_node *value, char text[64])
 {
     _cleanup_(freep) char *redacted = NULL;
     const char *source = value->source ? value->source : value->text;
@@ -45,7 +45,7 @@ const char *value_shown(const struct yaml_node *value, char text[64])
     return text;
 }
 
-int value_error(struct reader *reader, const struct yaml_node *value, const char *format, ...)
+int value_error(struct reader *reader, const struct document_node *value, const char *format, ...)
 {
     _cleanup_(freep) char *message = NULL;
     va_list args;
@@ -60,7 +60,7 @@ int value_error(struct reader *reader, const struct yaml_node *value, const char
 }
 
 /* "X must be WHAT, not Y" */
-static int must_be(struct reader *reader, const struct yaml_node *value, const char *name,
+static int must_be(struct reader *reader, const struct document_node *value, const char *name,
                    const char *what)
 {
     char shown[64];
@@ -72,10 +72,10 @@ static int must_be(struct reader *reader, const struct yaml_node *value, const c
                        value_shown(value, shown));
 }
 
-int value_copy(struct reader *reader, const struct yaml_node *value, const char *name,
+int value_copy(struct reader *reader, const struct document_node *value, const char *name,
                char **ret_text)
 {
-    if (value->kind != YAML_TEXT || !*value->text)
+    if (value->kind != NODE_TEXT || !*value->text)
         return must_be(reader, value, name, "text that is not empty");
     char *text = strdup(value->text);
     if (!text)
@@ -85,10 +85,10 @@ int value_copy(struct reader *reader, const struct yaml_node *value, const char 
     return 0;
 }
 
-static int read_text(struct reader *reader, const struct key *key, const struct yaml_node *value,
-                     char **ret_text)
+static int read_text(struct reader *reader, const struct key *key,
+                     const struct document_node *value, char **ret_text)
 {
-    if (value->kind != YAML_TEXT)
+    if (value->kind != NODE_TEXT)
         return must_be(reader, value, key->name, "text");
     if (key->type == VALUE_PATH && value->text[0] != '/')
         return must_be(reader, value, key->name, "an absolute path");
@@ -102,15 +102,15 @@ static int read_text(struct reader *reader, const struct key *key, const struct 
     return 0;
 }
 
-static int read_texts(struct reader *reader, const struct key *key, const struct yaml_node *value,
-                      struct strv *ret_texts)
+static int read_texts(struct reader *reader, const struct key *key,
+                      const struct document_node *value, struct strv *ret_texts)
 {
-    const struct yaml_entry single = {.value = (struct yaml_node *)(uintptr_t)value};
-    bool is_list = value->kind == YAML_LIST;
-    const struct yaml_entry *entries = is_list ? value->entries : &single;
+    const struct document_entry single = {.value = (struct document_node *)(uintptr_t)value};
+    bool is_list = value->kind == NODE_LIST;
+    const struct document_entry *entries = is_list ? value->entries : &single;
     size_t count = is_list ? value->count : 1;
     int rc = 0;
-    if (count == 0 || value->kind == YAML_MAP || value->kind == YAML_NULL)
+    if (count == 0 || value->kind == NODE_MAP || value->kind == NODE_NULL)
         return value_error(
             reader, value,
             "\"%s\" must be a list of texts with at least one (leave it out for all)", key->name);
@@ -118,10 +118,10 @@ static int read_texts(struct reader *reader, const struct key *key, const struct
         return value_error(reader, value, "\"%s\" has %zu entries, more than %d", key->name, count,
                            POLICY_LIST_MAX);
     for (size_t i = 0; i < count && !rc; i++) {
-        const struct yaml_node *item = entries[i].value;
+        const struct document_node *item = entries[i].value;
         if (item->is_broken)
             continue;
-        if (item->kind != YAML_TEXT || !*item->text)
+        if (item->kind != NODE_TEXT || !*item->text)
             rc = must_be(reader, item, key->name, "a list of texts that are not empty");
         else if (ret_texts && strv_has(ret_texts, item->text))
             rc = value_error(reader, item, "\"%s\" is listed twice", item->text);
@@ -131,7 +131,8 @@ static int read_texts(struct reader *reader, const struct key *key, const struct
     return rc;
 }
 
-static int out_of_range(struct reader *reader, const struct key *key, const struct yaml_node *value)
+static int out_of_range(struct reader *reader, const struct key *key,
+                        const struct document_node *value)
 {
     char low[UNITS_TEXT_MAX], high[UNITS_TEXT_MAX], what[128];
     if (key->type == VALUE_DURATION)
@@ -146,11 +147,11 @@ static int out_of_range(struct reader *reader, const struct key *key, const stru
     return must_be(reader, value, key->name, what);
 }
 
-static int read_number(struct reader *reader, const struct key *key, const struct yaml_node *value,
-                       void *target)
+static int read_number(struct reader *reader, const struct key *key,
+                       const struct document_node *value, void *target)
 {
     int64_t number = 0;
-    bool is_bad = value->kind != YAML_TEXT;
+    bool is_bad = value->kind != NODE_TEXT;
     if (!is_bad && key->type == VALUE_DURATION)
         is_bad = duration_parse(value->text, &number, NULL) != 0;
     else if (!is_bad && key->type == VALUE_SIZE)
@@ -167,15 +168,15 @@ static int read_number(struct reader *reader, const struct key *key, const struc
     return 0;
 }
 
-static int read_switch(struct reader *reader, const struct key *key, const struct yaml_node *value,
-                       bool *ret_switch)
+static int read_switch(struct reader *reader, const struct key *key,
+                       const struct document_node *value, bool *ret_switch)
 {
     static const struct {
         const char *word;
         bool value;
     } WORDS[] = {{"true", true},   {"yes", true}, {"on", true},
                  {"false", false}, {"no", false}, {"off", false}};
-    for (size_t i = 0; value->kind == YAML_TEXT && i < ARRAY_SIZE(WORDS); i++)
+    for (size_t i = 0; value->kind == NODE_TEXT && i < ARRAY_SIZE(WORDS); i++)
         if (strcmp(WORDS[i].word, value->text) == 0) {
             if (ret_switch)
                 *ret_switch = WORDS[i].value;
@@ -184,13 +185,13 @@ static int read_switch(struct reader *reader, const struct key *key, const struc
     return must_be(reader, value, key->name, "true or false");
 }
 
-static int read_word(struct reader *reader, const struct key *key, const struct yaml_node *value,
-                     unsigned *ret_index)
+static int read_word(struct reader *reader, const struct key *key,
+                     const struct document_node *value, unsigned *ret_index)
 {
     char all[200] = "", what[300];
     size_t count = 0, used = 0;
     for (; key->words[count]; count++) {
-        if (value->kind == YAML_TEXT && strcmp(key->words[count], value->text) == 0) {
+        if (value->kind == NODE_TEXT && strcmp(key->words[count], value->text) == 0) {
             if (ret_index)
                 *ret_index = (unsigned)count;
             return 0;
@@ -202,10 +203,11 @@ static int read_word(struct reader *reader, const struct key *key, const struct 
     return must_be(reader, value, key->name, what);
 }
 
-static int read_words(struct reader *reader, const struct key *key, const struct yaml_node *value)
+static int read_words(struct reader *reader, const struct key *key,
+                      const struct document_node *value)
 {
     int rc = 0;
-    if (value->kind != YAML_LIST)
+    if (value->kind != NODE_LIST)
         return read_word(reader, key, value, NULL);
     for (size_t i = 0; i < value->count && !rc; i++)
         if (!value->entries[i].value->is_broken)
@@ -214,17 +216,17 @@ static int read_words(struct reader *reader, const struct key *key, const struct
 }
 
 static int read_sections(struct reader *reader, const struct key *key,
-                         const struct yaml_node *value)
+                         const struct document_node *value)
 {
     int rc = 0;
-    if (value->kind != YAML_LIST)
+    if (value->kind != NODE_LIST)
         return must_be(reader, value, key->name, "a list");
     if (value->count > POLICY_LIST_MAX)
         return value_error(reader, value, "\"%s\" has %zu entries, more than %d", key->name,
                            value->count, POLICY_LIST_MAX);
     for (size_t i = 0; i < value->count && !rc; i++) {
-        const struct yaml_node *item = value->entries[i].value;
-        if (item->kind != YAML_MAP)
+        const struct document_node *item = value->entries[i].value;
+        if (item->kind != NODE_MAP)
             rc = must_be(reader, item, key->name, "a list of maps");
         else
             rc = section_read(reader, key->section, item, NULL);
@@ -232,8 +234,8 @@ static int read_sections(struct reader *reader, const struct key *key,
     return rc;
 }
 
-static int read_value(struct reader *reader, const struct key *key, const struct yaml_node *value,
-                      void *target)
+static int read_value(struct reader *reader, const struct key *key,
+                      const struct document_node *value, void *target)
 {
     void *place = key->offset == NOWHERE ? NULL : (char *)target + key->offset;
     switch (key->type) {
@@ -253,7 +255,7 @@ static int read_value(struct reader *reader, const struct key *key, const struct
     case VALUE_WORDS:
         return read_words(reader, key, value);
     case VALUE_SECTION:
-        if (value->kind != YAML_MAP)
+        if (value->kind != NODE_MAP)
             return must_be(reader, value, key->name, "a map of keys");
         return section_read(reader, key->section, value, place);
     case VALUE_SECTIONS:
@@ -291,7 +293,7 @@ static const char *other_section(const struct section *from, const char *name)
 }
 
 static int unknown_key(struct reader *reader, const struct section *section,
-                       const struct yaml_node *key)
+                       const struct document_node *key)
 {
     enum { KEYS_MAX = 40 };
     const char *names[KEYS_MAX];
@@ -314,7 +316,8 @@ static int unknown_key(struct reader *reader, const struct section *section,
 }
 
 /* Keys that have no meaning for a job's type are mistakes: somebody expects something of them. */
-static int wrong_type(struct reader *reader, const struct key *key, const struct yaml_node *node)
+static int wrong_type(struct reader *reader, const struct key *key,
+                      const struct document_node *node)
 {
     char types[128] = "";
     size_t used = 0;
@@ -327,7 +330,7 @@ static int wrong_type(struct reader *reader, const struct key *key, const struct
 }
 
 static int read_entry(struct reader *reader, const struct section *section,
-                      const struct yaml_entry *entry, void *target)
+                      const struct document_entry *entry, void *target)
 {
     const struct key *key = find_key(section, entry->key->text);
     if (!key)
@@ -343,8 +346,8 @@ static int read_entry(struct reader *reader, const struct section *section,
     return read_value(reader, key, entry->value, target);
 }
 
-int section_read(struct reader *reader, const struct section *section, const struct yaml_node *map,
-                 void *target)
+int section_read(struct reader *reader, const struct section *section,
+                 const struct document_node *map, void *target)
 {
     int rc = 0;
     for (size_t i = 0; i < map->count && !rc; i++)

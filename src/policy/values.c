@@ -7,7 +7,7 @@
 
 /* Whether the file itself holds a password, and not only the name of a variable that does: whether
  * something would be hidden that does not begin with "${". */
-static int holds_password(const struct yaml_node *value, bool *ret_holds, struct error *err)
+static int holds_password(const struct document_node *value, bool *ret_holds, struct error *err)
 {
     const char *source = value->source ? value->source : value->text;
     _cleanup_(freep) char *redacted = NULL;
@@ -22,7 +22,7 @@ static int holds_password(const struct yaml_node *value, bool *ret_holds, struct
 }
 
 /* A fault of the string becomes a problem of the file, its hint in brackets behind. */
-static int connection_fault(struct reader *reader, const struct yaml_node *value,
+static int connection_fault(struct reader *reader, const struct document_node *value,
                             const struct error *fault)
 {
     if (!fault->hint[0])
@@ -30,11 +30,12 @@ static int connection_fault(struct reader *reader, const struct yaml_node *value
     return value_error(reader, value, "connection: %s (%s)", fault->message, fault->hint);
 }
 
-static int read_string(struct reader *reader, const struct yaml_node *value, char **ret_conninfo)
+static int read_string(struct reader *reader, const struct document_node *value,
+                       char **ret_conninfo)
 {
     struct error fault = ERROR_NONE;
     bool holds = false;
-    if (value->kind != YAML_TEXT)
+    if (value->kind != NODE_TEXT)
         return value_error(reader, value, "\"connection\" must be text");
     struct strv notices = STRV_INIT(CONNECTION_NOTICES_MAX);
     char *conninfo = NULL;
@@ -55,24 +56,24 @@ static int read_string(struct reader *reader, const struct yaml_node *value, cha
     return rc;
 }
 
-int read_connection(struct reader *reader, const struct yaml_node *value, void *policy)
+int read_connection(struct reader *reader, const struct document_node *value, void *policy)
 {
     struct policy *target = policy;
     target->connection_place = (struct policy_place){value->line, value->column};
     return read_string(reader, value, &target->connection);
 }
 
-int read_job_connection(struct reader *reader, const struct yaml_node *value, void *job)
+int read_job_connection(struct reader *reader, const struct document_node *value, void *job)
 {
     struct policy_job *target = job;
     target->connection_place = (struct policy_place){value->line, value->column};
     return read_string(reader, value, &target->connection);
 }
 
-int read_keep(struct reader *reader, const struct yaml_node *value, void *job)
+int read_keep(struct reader *reader, const struct document_node *value, void *job)
 {
     struct policy_job *target = job;
-    if (value->kind != YAML_MAP || value->count == 0)
+    if (value->kind != NODE_MAP || value->count == 0)
         return value_error(reader, value,
                            "\"keep\" must be a map with at least one of within, last, hourly, "
                            "daily, weekly, monthly, yearly");

@@ -1,15 +1,16 @@
-#include "policy/yaml.h"
+#include "policy/document.h"
 
 #include <string.h>
 #include <yaml.h>
 
+#include "policy/braces.h"
 #include "policy/problems.h"
 
 enum { ANCHORS_MAX = 200 };
 
 struct anchor {
     char *name;
-    struct yaml_node *node;
+    struct document_node *node;
     bool is_open; /* still being read: an alias to it would be a circle */
 };
 
@@ -17,7 +18,7 @@ struct loader {
     yaml_parser_t parser;
     const char *text;
     size_t length;
-    struct yaml *yaml;
+    struct document *document;
     struct anchor anchors[ANCHORS_MAX];
     size_t anchor_count;
     size_t weight; /* nodes so far, aliases written out */
@@ -26,7 +27,7 @@ struct loader {
 };
 
 static int read_node(struct loader *loader, const yaml_event_t *event, int depth,
-                     struct yaml_node **ret_node);
+                     struct document_node **ret_node);
 
 static void eventp(yaml_event_t *event)
 {
@@ -103,7 +104,7 @@ static int next_event(struct loader *loader, yaml_event_t *event)
     return syntax_error(loader);
 }
 
-static struct yaml_node *node_free(struct yaml_node *node)
+static struct document_node *node_free(struct document_node *node)
 {
     free(node->text);
     free(node->source);
@@ -115,57 +116,57 @@ static struct yaml_node *node_free(struct yaml_node *node)
 static int add_weight(struct loader *loader, const yaml_event_t *event, size_t weight)
 {
     loader->weight += weight;
-    if (loader->weight <= YAML_NODES_MAX)
+    if (loader->weight <= DOCUMENT_NODES_MAX)
         return 0;
     char message[80];
     snprintf(message, sizeof(message), "more than %d values, with aliases written out",
-             YAML_NODES_MAX);
+             DOCUMENT_NODES_MAX);
     return refuse_event(loader, event, message);
 }
 
-static int new_node(struct loader *loader, const yaml_event_t *event, enum yaml_kind kind,
-                    struct yaml_node **ret_node)
+static int new_node(struct loader *loader, const yaml_event_t *event, enum document_kind kind,
+                    struct document_node **ret_node)
 {
-    struct yaml *yaml = loader->yaml;
+    struct document *document = loader->document;
     int rc = add_weight(loader, event, 1);
     if (rc)
         return rc;
-    if ((yaml->count & (yaml->count - 1)) == 0) {
-        size_t size = yaml->count ? yaml->count * 2 : 1;
-        struct yaml_node **nodes = reallocarray(yaml->nodes, size, sizeof(*nodes));
+    if ((document->count & (document->count - 1)) == 0) {
+        size_t size = document->count ? document->count * 2 : 1;
+        struct document_node **nodes = reallocarray(document->nodes, size, sizeof(*nodes));
         if (!nodes)
             return error_no_memory(loader->err);
-        yaml->nodes = nodes;
+        document->nodes = nodes;
     }
-    struct yaml_node *node = calloc(1, sizeof(*node));
+    struct document_node *node = calloc(1, sizeof(*node));
     if (!node)
         return error_no_memory(loader->err);
     node->kind = kind;
     node->weight = 1;
     node->line = (int)event->start_mark.line + 1;
     node->column = (int)event->start_mark.column + 1;
-    yaml->nodes[yaml->count++] = node;
+    document->nodes[document->count++] = node;
     *ret_node = node;
     return 0;
 }
 
-static int add_entry(struct loader *loader, struct yaml_node *node, struct yaml_node *key,
-                     struct yaml_node *value)
+static int add_entry(struct loader *loader, struct document_node *node, struct document_node *key,
+                     struct document_node *value)
 {
     if ((node->count & (node->count - 1)) == 0) {
         size_t size = node->count ? node->count * 2 : 1;
-        struct yaml_entry *entries = reallocarray(node->entries, size, sizeof(*entries));
+        struct document_entry *entries = reallocarray(node->entries, size, sizeof(*entries));
         if (!entries)
             return error_no_memory(loader->err);
         node->entries = entries;
     }
-    node->entries[node->count++] = (struct yaml_entry){key, value};
+    node->entries[node->count++] = (struct document_entry){key, value};
     node->weight += value->weight + (key ? 1 : 0);
     return 0;
 }
 
 static int add_anchor(struct loader *loader, const yaml_event_t *event, const yaml_char_t *name,
-                      struct yaml_node *node)
+                      struct document_node *node)
 {
     if (!name)
         return 0;
@@ -181,7 +182,7 @@ static int add_anchor(struct loader *loader, const yaml_event_t *event, const ya
     return 0;
 }
 
-static void close_anchor(struct loader *loader, const struct yaml_node *node)
+static void close_anchor(struct loader *loader, const struct document_node *node)
 {
     for (size_t i = 0; i < loader->anchor_count; i++)
         if (loader->anchors[i].node == node)
@@ -189,7 +190,8 @@ static void close_anchor(struct loader *loader, const struct yaml_node *node)
 }
 
 /* The last anchor of a name counts, as YAML has it. */
-static int read_alias(struct loader *loader, const yaml_event_t *event, struct yaml_node **ret_node)
+static int read_alias(struct loader *loader, const yaml_event_t *event,
+                      struct document_node **ret_node)
 {
     const char *name = (const char *)event->data.alias.anchor;
     for (size_t i = loader->anchor_count; i > 0; i--) {
@@ -225,20 +227,22 @@ static int quote_width(yaml_scalar_style_t style)
 }
 
 static int read_scalar(struct loader *loader, const yaml_event_t *event,
-                       struct yaml_node **ret_node)
+                       struct document_node **ret_node)
 {
     const char *value = (const char *)event->data.scalar.value;
     size_t length = event->data.scalar.length;
     if (event->data.scalar.tag)
         return refuse_event(loader, event, "tags (\"!\") are not allowed");
-    if (length > YAML_TEXT_MAX)
+    if (length > DOCUMENT_TEXT_MAX)
         return refuse_event(loader, event, "a value of more than 65536 bytes");
     if (memchr(value, '\0', length))
         return refuse_event(loader, event, "a NUL character is not allowed");
-    struct yaml_node *node;
-    int rc = new_node(loader, event, is_null(event) ? YAML_NULL : YAML_TEXT, &node);
+    struct document_node *node;
+    int rc = new_node(loader, event, is_null(event) ? NODE_NULL : NODE_TEXT, &node);
     if (!rc && !(node->text = strdup(value)))
         rc = error_no_memory(loader->err);
+    if (!rc)
+        braces_show(node->text);
     if (!rc)
         node->quote = quote_width(event->data.scalar.style);
     if (!rc)
@@ -251,17 +255,17 @@ static int read_scalar(struct loader *loader, const yaml_event_t *event,
 }
 
 static int read_list(struct loader *loader, const yaml_event_t *start, int depth,
-                     struct yaml_node **ret_node)
+                     struct document_node **ret_node)
 {
-    struct yaml_node *node;
+    struct document_node *node;
     if (start->data.sequence_start.tag)
         return refuse_event(loader, start, "tags (\"!\") are not allowed");
-    int rc = new_node(loader, start, YAML_LIST, &node);
+    int rc = new_node(loader, start, NODE_LIST, &node);
     if (!rc)
         rc = add_anchor(loader, start, start->data.sequence_start.anchor, node);
     while (!rc) {
         _cleanup_(eventp) yaml_event_t event = {0};
-        struct yaml_node *item = NULL;
+        struct document_node *item = NULL;
         if ((rc = next_event(loader, &event)) || event.type == YAML_SEQUENCE_END_EVENT)
             break;
         rc = read_node(loader, &event, depth + 1, &item);
@@ -276,8 +280,8 @@ static int read_list(struct loader *loader, const yaml_event_t *start, int depth
 }
 
 /* Adds key and value unless the key was there before, which is reported. */
-static int add_pair(struct loader *loader, struct yaml_node *map, struct yaml_node *key,
-                    struct yaml_node *value)
+static int add_pair(struct loader *loader, struct document_node *map, struct document_node *key,
+                    struct document_node *value)
 {
     for (size_t i = 0; i < map->count; i++)
         if (strcmp(map->entries[i].key->text, key->text) == 0)
@@ -287,7 +291,8 @@ static int add_pair(struct loader *loader, struct yaml_node *map, struct yaml_no
     return add_entry(loader, map, key, value);
 }
 
-static int read_key(struct loader *loader, const yaml_event_t *event, struct yaml_node **ret_key)
+static int read_key(struct loader *loader, const yaml_event_t *event,
+                    struct document_node **ret_key)
 {
     if (event->type != YAML_SCALAR_EVENT)
         return refuse_event(loader, event, "a key must be plain text");
@@ -303,18 +308,18 @@ static int read_key(struct loader *loader, const yaml_event_t *event, struct yam
 }
 
 static int read_map(struct loader *loader, const yaml_event_t *start, int depth,
-                    struct yaml_node **ret_node)
+                    struct document_node **ret_node)
 {
-    struct yaml_node *node;
+    struct document_node *node;
     if (start->data.mapping_start.tag)
         return refuse_event(loader, start, "tags (\"!\") are not allowed");
-    int rc = new_node(loader, start, YAML_MAP, &node);
+    int rc = new_node(loader, start, NODE_MAP, &node);
     if (!rc)
         rc = add_anchor(loader, start, start->data.mapping_start.anchor, node);
     while (!rc) {
         _cleanup_(eventp) yaml_event_t key_event = {0};
         _cleanup_(eventp) yaml_event_t value_event = {0};
-        struct yaml_node *key = NULL, *value = NULL;
+        struct document_node *key = NULL, *value = NULL;
         if ((rc = next_event(loader, &key_event)) || key_event.type == YAML_MAPPING_END_EVENT)
             break;
         rc = read_key(loader, &key_event, &key);
@@ -333,9 +338,9 @@ static int read_map(struct loader *loader, const yaml_event_t *start, int depth,
 }
 
 static int read_node(struct loader *loader, const yaml_event_t *event, int depth,
-                     struct yaml_node **ret_node)
+                     struct document_node **ret_node)
 {
-    if (depth > YAML_DEPTH_MAX)
+    if (depth > DOCUMENT_DEPTH_MAX)
         return refuse_event(loader, event, "nested more than 12 deep");
     switch (event->type) {
     case YAML_ALIAS_EVENT:
@@ -363,38 +368,56 @@ static int read_stream(struct loader *loader)
             rc = refuse_event(loader, &event, "a second document: one file holds one policy");
         else if (event.type != YAML_STREAM_START_EVENT && event.type != YAML_DOCUMENT_START_EVENT &&
                  event.type != YAML_DOCUMENT_END_EVENT)
-            rc = read_node(loader, &event, 1, &loader->yaml->root);
+            rc = read_node(loader, &event, 1, &loader->document->root);
     }
     return rc;
 }
 
-int yaml_load(const char *text, size_t length, struct policy_problems *problems,
-              struct yaml **ret_yaml, struct error *err)
+/* loader->text is what libyaml reads. */
+static int load(struct loader *loader)
 {
-    _cleanup_(yaml_freep) struct yaml *yaml = calloc(1, sizeof(*yaml));
-    struct loader loader = {
-        .text = text, .length = length, .yaml = yaml, .problems = problems, .err = err};
-    if (!yaml || !yaml_parser_initialize(&loader.parser))
+    if (!yaml_parser_initialize(&loader->parser))
+        return error_no_memory(loader->err);
+    yaml_parser_set_encoding(&loader->parser, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(&loader->parser, (const unsigned char *)loader->text,
+                                 loader->length);
+    int rc = read_stream(loader);
+    yaml_parser_delete(&loader->parser);
+    for (size_t i = 0; i < loader->anchor_count; i++)
+        free(loader->anchors[i].name);
+    return rc;
+}
+
+int document_load(const char *text, size_t length, struct policy_problems *problems,
+                  struct document **ret_document, struct error *err)
+{
+    _cleanup_(document_freep) struct document *document = calloc(1, sizeof(*document));
+    _cleanup_(buf_clear) struct buf hidden = BUF_INIT(4 * (length + 1));
+    if (!document)
         return error_no_memory(err);
-    yaml_parser_set_encoding(&loader.parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&loader.parser, (const unsigned char *)text, length);
-    int rc = read_stream(&loader);
-    yaml_parser_delete(&loader.parser);
-    for (size_t i = 0; i < loader.anchor_count; i++)
-        free(loader.anchors[i].name);
+    struct error fault = ERROR_NONE;
+    int rc = braces_hide(text, length, &hidden, &fault);
+    struct loader loader = {.text = buf_text(&hidden),
+                            .length = hidden.length,
+                            .document = document,
+                            .problems = problems,
+                            .err = err};
+    if (rc == ERR_MEMORY)
+        return error_no_memory(err);
+    rc = rc ? refuse(&loader, 1, 1, fault.message) : load(&loader);
     if (rc)
         return rc;
-    *ret_yaml = TAKE(yaml);
+    *ret_document = TAKE(document);
     return 0;
 }
 
-struct yaml *yaml_free(struct yaml *yaml)
+struct document *document_free(struct document *document)
 {
-    if (!yaml)
+    if (!document)
         return NULL;
-    for (size_t i = 0; i < yaml->count; i++)
-        node_free(yaml->nodes[i]);
-    free(yaml->nodes);
-    free(yaml);
+    for (size_t i = 0; i < document->count; i++)
+        node_free(document->nodes[i]);
+    free(document->nodes);
+    free(document);
     return NULL;
 }

@@ -1,0 +1,136 @@
+/* `run`: one job, once, now, in this process. */
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "command/commands.h"
+#include "command/progress.h"
+#include "command/times.h"
+#include "work/policy_load.h"
+#include "work/run.h"
+
+enum { ATTEMPT_MAX = 1000 };
+
+static const struct command_option OPTIONS[] = {
+    {"due", OPTION_TEXT, "TIME", "the due instant this run is for; it is run once only"},
+    {"attempt", OPTION_TEXT, "N", "which try for that due instant (1)"},
+    {"run-id", OPTION_TEXT, "ID", "what the daemon claimed in the journal"},
+    {NULL, OPTION_FLAG, NULL, NULL},
+};
+
+static void show_progress(const char *phase, int64_t done, int64_t total, void *context)
+{
+    progress_show(context, phase, done, total);
+}
+
+static void show_notice(const char *text, void *context)
+{
+    progress_notice(context, text);
+}
+
+/* A run without a journal is a run still: the reason it is not recorded is a warning. */
+static struct journal *open_journal(void)
+{
+    _cleanup_(freep) char *folder = NULL;
+    struct journal *journal = NULL;
+    struct error error = ERROR_NONE;
+    int rc = journal_folder(JOURNAL_WRITE, &folder, &error);
+    if (!rc)
+        rc = journal_open(folder, JOURNAL_WRITE, &journal, &error);
+    if (rc) {
+        log_line(LOG_WARNING, "this run is not recorded: %s", error.message);
+        return NULL;
+    }
+    if (journal_notice(journal))
+        log_line(LOG_WARNING, "%s", journal_notice(journal));
+    return journal;
+}
+
+static int read_options(const struct arguments *arguments, struct run_request *request,
+                        struct error *err)
+{
+    const char *due = argument_text(arguments, "due");
+    const char *attempt = argument_text(arguments, "attempt");
+    int64_t number = 1;
+    int rc = 0;
+    request->due_us = INSTANT_NONE;
+    request->run_id = argument_text(arguments, "run-id");
+    if (due)
+        rc = command_time(due, request->job->timezone, &request->due_us, err);
+    if (!rc && attempt)
+        rc = number_parse(attempt, "--attempt", 1, ATTEMPT_MAX, &number, err);
+    request->attempt = (int)number;
+    return rc;
+}
+
+static void print_report(const struct journal_run *run)
+{
+    char took[UNITS_TEXT_MAX], source[UNITS_TEXT_MAX], stored[UNITS_TEXT_MAX];
+    printf("%s/%s: %s", run->cluster, run->job, journal_outcome_name(run->outcome));
+    if (run->outcome == OUTCOME_SKIPPED)
+        printf(": %s", run->message);
+    else
+        printf(" in %s", duration_format(run->ended_us - run->started_us, took));
+    if (run->bytes_source > 0)
+        printf(", %s read", size_format(run->bytes_source, source));
+    if (run->bytes_stored > 0)
+        printf(", %s stored", size_format(run->bytes_stored, stored));
+    if (run->backup_id[0])
+        printf(", backup %s", run->backup_id);
+    printf("\n");
+}
+
+/* The outcome is printed whatever it is; the work's own error comes before one of printing. */
+static int print_outcome(const struct globals *globals, const struct run_report *report, int rc,
+                         struct error *err)
+{
+    struct error print = ERROR_NONE;
+    int print_rc = 0;
+    if (globals->json)
+        print_rc = command_print_json(run_report_json(report), &print);
+    else if (rc == 0)
+        print_report(&report->run);
+    if (!rc && print_rc)
+        *err = print;
+    return rc ? rc : print_rc;
+}
+
+static int command_run_job(const struct globals *globals, const struct arguments *arguments,
+                           struct error *err)
+{
+    _cleanup_(policy_set_freep) struct policy_set *set = NULL;
+    _cleanup_(journal_freep) struct journal *journal = NULL;
+    _cleanup_(progress_freep) struct progress *progress = NULL;
+    _cleanup_(run_report_clear) struct run_report report = {0};
+    struct run_request request = {.progress = show_progress, .notice = show_notice};
+    work_catch_signals();
+    int rc = policy_set_load(&globals->policy_paths, &set, err);
+    if (!rc)
+        rc =
+            policy_set_find_job(set, arguments->words.items[0], &request.policy, &request.job, err);
+    if (!rc)
+        rc = read_options(arguments, &request, err);
+    if (!rc)
+        rc = progress_new(globals->quiet, &progress, err);
+    if (rc)
+        return rc;
+    journal = open_journal();
+    request.journal = journal;
+    request.context = progress;
+    rc = run_job(&request, &report, err);
+    progress_end(progress);
+    rc = print_outcome(globals, &report, rc, err);
+    return rc ? error_prefix(err, "%s", arguments->words.items[0]) : 0;
+}
+
+const struct command COMMAND_RUN = {
+    .name = "run",
+    .usage = "CLUSTER/JOB [--due TIME [--attempt N]]",
+    .summary = "run one job once now, in this process",
+    .examples = "  pgcairn run automatos/nightly\n"
+                "  pgcairn --json run automatos/nightly --due 2026-11-21T02:00:00Z",
+    .min_words = 1,
+    .max_words = 1,
+    .options = OPTIONS,
+    .run = command_run_job,
+};

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/instant.h"
+#include "policy/connection.h"
 #include "policy/expand.h"
 #include "policy/keys.h"
 #include "policy/problems.h"
@@ -81,10 +82,34 @@ static int check_present(struct reader *reader, const struct document_node *root
             rc = value_error(reader, root, "\"%s\" is missing, as in: %s", NEEDED[i].section,
                              NEEDED[i].example);
     }
+    return rc;
+}
+
+/* One password has one source: with two, nobody knows which counts. */
+static int check_passwords(struct reader *reader, const struct document_node *root)
+{
+    const struct policy *policy = reader->policy;
     const struct document_node *postgres = map_value(root, "postgres");
+    const struct document_node *file = postgres ? map_key(postgres, "password_file") : NULL;
     const struct document_node *passfile = postgres ? map_key(postgres, "passfile") : NULL;
-    if (!rc && passfile && map_key(postgres, "password_file"))
-        rc = value_error(reader, passfile, "\"passfile\" and \"password_file\" exclude each other");
+    if (file && passfile)
+        return value_error(reader, passfile,
+                           "\"passfile\" and \"password_file\" exclude each other");
+    if (!file && !passfile)
+        return 0;
+    struct connection connection = {.count = 0};
+    _cleanup_(strv_clear) struct strv notices = STRV_INIT(CONNECTION_NOTICES_MAX);
+    struct error fault = ERROR_NONE;
+    int rc = *policy->connection
+                 ? connection_parse(policy->connection, &connection, &notices, &fault)
+                 : 0;
+    if (rc)
+        return error_no_memory(reader->err); /* it was parsed before */
+    if (connection_get(&connection, "password"))
+        rc = value_error(reader, file ? file : passfile,
+                         "\"%s\" is of no use: the connection has a password already",
+                         file ? "password_file" : "passfile");
+    connection_clear(&connection);
     return rc;
 }
 
@@ -116,6 +141,8 @@ static int read_policy(struct reader *reader, const struct document_node *root)
         rc = section_read(reader, &section_policy, root, reader->policy);
     if (!rc)
         rc = check_present(reader, root);
+    if (!rc)
+        rc = check_passwords(reader, root);
     set_places(reader->policy, root);
     if (!rc && jobs)
         rc = read_jobs(reader, map_key(root, "jobs"), jobs, &defaults);

@@ -7,7 +7,11 @@
  *     policy_set_free(set);
  *
  * A path is a file, or a folder whose *.yaml and *.yml are taken in order of their names. An empty
- * list means $PGCAIRN_POLICY, else /etc/pgcairn/policies. A set is immutable; threads may share it.
+ * list means $PGCAIRN_POLICY, else /etc/pgcairn/policies. What policy_parse() can't know is checked
+ * here and becomes a problem of the file with its place: time zones, two policies of one cluster,
+ * and secrets that others could read (a policy with a password in it, password_file:, passfile:).
+ *
+ * A set is immutable; threads may share it.
  */
 #ifndef PGCAIRN_WORK_POLICY_LOAD_H
 #define PGCAIRN_WORK_POLICY_LOAD_H
@@ -15,12 +19,14 @@
 #include "base/strv.h"
 #include "policy/policy.h"
 
+#define POLICY_FOLDER "/etc/pgcairn/policies"
+
 enum { POLICY_SET_MAX = 1000 }; /* policies of one set */
 
 struct policy_set;
 
 /* Loads every file, also when one is bad. ERR_POLICY with the first error as the message and the
- * number of further ones in it; use policy_set_load_all() to see them all. */
+ * number of further ones as the hint; use policy_set_load_all() to see them all. */
 int policy_set_load(const struct strv *paths, struct policy_set **ret_set, struct error *err);
 
 /* What a file gave: its policy (NULL when it has errors) and its problems. */
@@ -48,7 +54,8 @@ int policy_set_find_job(const struct policy_set *set, const char *cluster_and_jo
                         struct error *err);
 
 /* What libpq takes for this job (NULL: the policy's own connection): with the password of
- * password_file: or the passfile. Secret; the caller frees. */
+ * password_file:, which goes with the policy's own connection only, or the passfile. Secret; the
+ * caller frees. */
 int policy_connection(const struct policy *policy, const struct policy_job *job,
                       char **ret_conninfo, struct error *err);
 

@@ -19,6 +19,7 @@ enum {
     COLUMN_BYTES,
     COLUMN_BLOCKS,
     COLUMN_TOAST,
+    COLUMN_CONFIG,
 };
 
 static const char LIST_TABLES[] =
@@ -49,7 +50,8 @@ static const char LIST_TABLES[] =
     "    + coalesce(pg_catalog.pg_relation_size(nullif(c.reltoastrelid, 0)), 0),"
     "  coalesce(pg_catalog.pg_relation_size(c.oid), 0)"
     "    / pg_catalog.current_setting('block_size')::bigint,"
-    "  coalesce(pg_catalog.pg_relation_size(nullif(c.reltoastrelid, 0)), 0)"
+    "  coalesce(pg_catalog.pg_relation_size(nullif(c.reltoastrelid, 0)), 0),"
+    "  config.oid is not null "
     "from pg_catalog.pg_class c"
     "  join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
     "  left join pg_catalog.pg_am am on am.oid = c.relam"
@@ -97,6 +99,7 @@ static bool fill_table(const PGresult *result, int row, struct pg_table *table)
         .is_foreign = pg_boolean(result, row, COLUMN_FOREIGN),
         .is_unlogged = pg_boolean(result, row, COLUMN_UNLOGGED),
         .is_heap = pg_boolean(result, row, COLUMN_HEAP),
+        .is_extension_config = pg_boolean(result, row, COLUMN_CONFIG),
         .can_select = pg_boolean(result, row, COLUMN_SELECT),
         .is_row_secured = pg_boolean(result, row, COLUMN_SECURED),
         .bytes = pg_integer(result, row, COLUMN_BYTES),

@@ -24,6 +24,7 @@ struct pg_table {
     char *columns;   /* "\"a\", \"b\"": those that COPY must name; "" when there are none */
     char *condition; /* "WHERE ..." of an extension's configuration table; "" for all rows */
     bool is_foreign, is_unlogged, is_heap;
+    bool is_extension_config; /* its extension may have filled it already where it is restored */
     bool can_select;     /* the role may read every column */
     bool is_row_secured; /* row security would apply to the role: COPY would refuse */
     int64_t bytes;       /* main fork and TOAST */

@@ -204,12 +204,12 @@ static json_t *describe_table(const struct dump_database *database, size_t index
 {
     const struct pg_table *table = &database->tables.items[index];
     const struct dump_table_state *state = &database->states[index];
-    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:o}", "oid",
+    return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:i, s:o}", "oid",
                      (json_int_t)table->oid, "schema", table->schema, "name", table->name,
                      "load_schema", table->load_schema, "load_name", table->load_name, "columns",
-                     table->columns, "rows", (json_int_t)state->rows, "bytes",
-                     (json_int_t)state->bytes, "segments", state->segments, "volumes",
-                     volume_names(database, state));
+                     table->columns, "extension_config", table->is_extension_config, "rows",
+                     (json_int_t)state->rows, "bytes", (json_int_t)state->bytes, "segments",
+                     state->segments, "volumes", volume_names(database, state));
 }
 
 static int add_tables(struct dump_database *database, json_t *entry, struct error *err)

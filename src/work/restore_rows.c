@@ -279,24 +279,40 @@ static int check_loaded(struct restore_database *database, struct error *err)
     return 0;
 }
 
-/* Rows that a query finds, by the relation that was loaded: a root takes the rows of all leaves. */
-static int count_relation(struct restore_database *database, const char *schema, const char *name,
-                          int64_t expected, struct error *err)
+/* The relation whose count speaks for a table: the topmost root of a partition, because rows loaded
+ * through a root need not lie in the leaf that they were read from. */
+static int counted_relation(struct restore_database *database, const struct restore_table *table,
+                            char **ret_relation, struct error *err)
+{
+    _cleanup_(buf_clear) struct buf name = BUF_INIT(SQL_LIMIT);
+    _cleanup_(buf_clear) struct buf sql = BUF_INIT(SQL_LIMIT);
+    pg_add_qualified(&name, text_of(table->entry, "schema"), text_of(table->entry, "name"));
+    buf_add_text(&sql, "select coalesce(pg_catalog.pg_partition_root(r), r)::text from (select ");
+    pg_add_literal(&sql, buf_text(&name));
+    buf_add_text(&sql, "::pg_catalog.regclass as r) t");
+    int rc = buf_failed(&sql, "a query", err);
+    return rc ? rc : pg_query_text(database->conn, ret_relation, err, buf_text(&sql));
+}
+
+static int count_relation(struct restore_database *database, const char *relation, int64_t expected,
+                          struct error *err)
 {
     _cleanup_(buf_clear) struct buf sql = BUF_INIT(SQL_LIMIT);
-    _cleanup_(buf_clear) struct buf relation = BUF_INIT(SQL_LIMIT);
-    pg_add_qualified(&relation, schema, name);
-    buf_add_text(&sql, "select case when (select relkind from pg_catalog.pg_class where oid = ");
-    pg_add_literal(&sql, buf_text(&relation));
-    buf_addf(&sql,
-             "::pg_catalog.regclass) = 'p' then (select pg_catalog.count(*) from %s)"
-             " else (select pg_catalog.count(*) from only %s) end",
-             buf_text(&relation), buf_text(&relation));
+    _cleanup_(freep) char *kind = NULL;
     int64_t count = 0;
-    int rc = pg_query_integer(database->conn, &count, err, buf_text(&sql));
+    buf_add_text(&sql, "select relkind from pg_catalog.pg_class where oid = ");
+    pg_add_literal(&sql, relation);
+    buf_add_text(&sql, "::pg_catalog.regclass");
+    int rc = pg_query_text(database->conn, &kind, err, buf_text(&sql));
+    if (rc)
+        return rc;
+    buf_reset(&sql);
+    buf_addf(&sql, "select pg_catalog.count(*) from %s%s", kind && kind[0] == 'p' ? "" : "only ",
+             relation);
+    rc = pg_query_integer(database->conn, &count, err, buf_text(&sql));
     if (!rc && count != expected)
-        rc = error_set(err, ERR_CORRUPT, "table %s.%s has %lld rows, the manifest says %lld",
-                       schema, name, (long long)count, (long long)expected);
+        rc = error_set(err, ERR_CORRUPT, "table %s has %lld rows, the manifest says %lld", relation,
+                       (long long)count, (long long)expected);
     return rc;
 }
 
@@ -306,26 +322,23 @@ int restore_check_rows(struct restore_database *database, struct error *err)
     if (rc || database->restore->request->no_counts)
         return rc;
     _cleanup_(json_release) json_t *sums = json_object();
-    for (size_t i = 0; i < database->table_count; i++) {
+    for (size_t i = 0; i < database->table_count && !rc; i++) {
         const struct restore_table *table = &database->tables[i];
-        _cleanup_(buf_clear) struct buf key = BUF_INIT(SQL_LIMIT);
-        pg_add_qualified(&key, text_of(table->entry, "load_schema"),
-                         text_of(table->entry, "load_name"));
-        json_t *sum = json_object_get(sums, buf_text(&key));
-        json_int_t rows = sum ? json_integer_value(json_object_get(sum, "rows")) : 0;
-        json_object_set_new(sums, buf_text(&key),
-                            json_pack("{s:I, s:O}", "rows", rows + (json_int_t)entry_rows(table),
-                                      "entry", table->entry));
+        _cleanup_(freep) char *relation = NULL;
+        if (json_is_true(json_object_get(table->entry, "extension_config")))
+            continue; /* CREATE EXTENSION may have put rows of its own there */
+        rc = counted_relation(database, table, &relation, err);
+        if (rc || !relation)
+            break;
+        json_int_t sum = json_integer_value(json_object_get(sums, relation));
+        json_object_set_new(sums, relation, json_integer(sum + (json_int_t)entry_rows(table)));
     }
-    const char *key;
+    const char *relation;
     json_t *sum;
-    json_object_foreach(sums, key, sum)
+    json_object_foreach(sums, relation, sum)
     {
-        const json_t *entry = json_object_get(sum, "entry");
         if (!rc)
-            rc =
-                count_relation(database, text_of(entry, "load_schema"), text_of(entry, "load_name"),
-                               json_integer_value(json_object_get(sum, "rows")), err);
+            rc = count_relation(database, relation, json_integer_value(sum), err);
     }
     return rc;
 }

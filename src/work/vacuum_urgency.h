@@ -14,10 +14,11 @@
 
 #include "postgres/maintenance.h"
 
-#define URGENCY_DUE 0.25        /* of autovacuum's threshold of rows */
-#define URGENCY_DUE_FREEZE 0.75 /* of autovacuum_freeze_max_age: where VACUUM reads whole tables \
-                                 */
-#define URGENCY_FORCED 0.75     /* of vacuum_failsafe_age: nothing may come before */
+#define URGENCY_DUE 0.25 /* of autovacuum's threshold of rows */
+#define URGENCY_DUE_FREEZE                                                                   \
+    0.75                    /* of autovacuum_freeze_max_age: where VACUUM reads whole tables \
+                             */
+#define URGENCY_FORCED 0.75 /* of vacuum_failsafe_age: nothing may come before */
 
 enum urgency_class {
     URGENCY_WRAPAROUND, /* the server is on its way to refuse writes */

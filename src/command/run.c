@@ -1,6 +1,8 @@
 /* `run`: one job, once, now, in this process. */
 #include <stdio.h>
+#include <string.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "command/commands.h"
@@ -15,6 +17,7 @@ static const struct command_option OPTIONS[] = {
     {"due", OPTION_TEXT, "TIME", "the due instant this run is for; it is run once only"},
     {"attempt", OPTION_TEXT, "N", "which try for that due instant (1)"},
     {"run-id", OPTION_TEXT, "ID", "what the daemon claimed in the journal"},
+    {"policy-stdin", OPTION_FLAG, NULL, "the policy's text is on stdin; -c only names its file"},
     {NULL, OPTION_FLAG, NULL, NULL},
 };
 
@@ -26,6 +29,50 @@ static void show_progress(const char *phase, int64_t done, int64_t total, void *
 static void show_notice(const char *text, void *context)
 {
     progress_notice(context, text);
+}
+
+static const char *get_environment(const char *name, void *context)
+{
+    (void)context;
+    return getenv(name);
+}
+
+/* The daemon hands down the text it has read, so that a run is by the policy that was good when it
+ * was loaded, whatever became of the file since. */
+static int read_policy_stdin(const struct globals *globals, struct policy **ret_policy,
+                             struct error *err)
+{
+    _cleanup_(buf_clear) struct buf text = BUF_INIT(POLICY_BYTES_MAX);
+    struct policy_problems problems = {0};
+    const char *file = globals->policy_paths.count ? globals->policy_paths.items[0] : "stdin";
+    int rc = file_read("/dev/stdin", &text, err);
+    if (rc)
+        return rc;
+    rc = policy_parse(file, buf_text(&text), text.length, get_environment, NULL, ret_policy,
+                      &problems, err);
+    policy_problems_clear(&problems);
+    return rc;
+}
+
+/* The policy and the job that the run is of; what owns them stays with the caller. */
+static int find_job(const struct globals *globals, const struct arguments *arguments,
+                    struct policy_set **ret_set, struct policy **ret_policy,
+                    struct run_request *request, struct error *err)
+{
+    const char *name = arguments->words.items[0];
+    int rc;
+    if (!argument_flag(arguments, "policy-stdin")) {
+        rc = policy_set_load(&globals->policy_paths, ret_set, err);
+        return rc ? rc : policy_set_find_job(*ret_set, name, &request->policy, &request->job, err);
+    }
+    rc = read_policy_stdin(globals, ret_policy, err);
+    if (rc)
+        return rc;
+    size_t length = strlen((*ret_policy)->cluster);
+    request->policy = *ret_policy;
+    if (strncmp(name, (*ret_policy)->cluster, length) == 0 && name[length] == '/')
+        request->job = policy_find_job(*ret_policy, name + length + 1);
+    return request->job ? 0 : error_set(err, ERR_USAGE, "the policy has no such job");
 }
 
 /* A run without a journal is a run still: the reason it is not recorded is a warning. */
@@ -99,15 +146,13 @@ static int command_run_job(const struct globals *globals, const struct arguments
                            struct error *err)
 {
     _cleanup_(policy_set_freep) struct policy_set *set = NULL;
+    _cleanup_(policy_freep) struct policy *policy = NULL;
     _cleanup_(journal_freep) struct journal *journal = NULL;
     _cleanup_(progress_freep) struct progress *progress = NULL;
     _cleanup_(run_report_clear) struct run_report report = {0};
     struct run_request request = {.progress = show_progress, .notice = show_notice};
     work_catch_signals();
-    int rc = policy_set_load(&globals->policy_paths, &set, err);
-    if (!rc)
-        rc =
-            policy_set_find_job(set, arguments->words.items[0], &request.policy, &request.job, err);
+    int rc = find_job(globals, arguments, &set, &policy, &request, err);
     if (!rc)
         rc = read_options(arguments, &request, err);
     if (!rc)

@@ -204,7 +204,7 @@ static int run(const struct globals *globals, const struct arguments *arguments,
     return apply(globals, &work, &options, err);
 }
 
-const struct command command_prune = {
+const struct command COMMAND_PRUNE = {
     .name = "prune",
     .usage = "CLUSTER [--at TIME] [--apply [--plan HASH] [--force]]",
     .summary = "the retention plan with a reason for every item; deletes only with --apply",

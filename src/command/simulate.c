@@ -191,7 +191,7 @@ static int run(const struct globals *globals, const struct arguments *arguments,
     return rc ? rc : simulate(globals, &opened, days, err);
 }
 
-const struct command command_simulate = {
+const struct command COMMAND_SIMULATE = {
     .name = "simulate",
     .usage = "CLUSTER [--days N]",
     .summary = "what the policy will keep in steady state: count, size, how far back",

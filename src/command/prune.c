@@ -208,8 +208,8 @@ const struct command COMMAND_PRUNE = {
     .name = "prune",
     .usage = "CLUSTER [--at TIME] [--apply [--plan HASH] [--force]]",
     .summary = "the retention plan with a reason for every item; deletes only with --apply",
-    .examples = "pgcairn prune automatos\n"
-                "pgcairn prune automatos --apply\n",
+    .examples = "  pgcairn prune automatos\n"
+                "  pgcairn prune automatos --apply",
     .min_words = 1,
     .max_words = 1,
     .options = OPTIONS,

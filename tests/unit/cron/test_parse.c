@@ -228,6 +228,27 @@ static void test_hash_spreads(void **state)
     assert_int_equal(distinct, 60);
 }
 
+/* A step wider than its range draws from the range and no further: one fire an hour, in it. */
+static void test_hash_keeps_its_range(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int low, high;
+    } ROWS[] = {
+        {"H(50-52)/10 * * * *", 50, 52}, {"H(50-59)/10 * * * *", 50, 59}, {"H/100 * * * *", 0, 59}};
+    for (size_t row = 0; row < ARRAY_SIZE(ROWS); row++) {
+        for (int i = 0; i < 300; i++) {
+            char id[32];
+            snprintf(id, sizeof(id), "cluster/job-%d", i);
+            _cleanup_(cron_freep) struct cron_expr *expr = parse(ROWS[row].text, id);
+            int64_t first = cron_next(expr, zone_of("UTC"), 1795132799); /* before an hour */
+            assert_in_range(first % 3600 / 60, ROWS[row].low, ROWS[row].high);
+            assert_int_equal(cron_next(expr, zone_of("UTC"), first), first + 3600);
+        }
+    }
+}
+
 static void test_verdicts(void **state)
 {
     (void)state;
@@ -319,10 +340,15 @@ static void test_random_texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_errors),       cmocka_unit_test(test_hints),
-        cmocka_unit_test(test_hash_errors),  cmocka_unit_test(test_texts),
-        cmocka_unit_test(test_normal_forms), cmocka_unit_test(test_hash_spreads),
-        cmocka_unit_test(test_verdicts),     cmocka_unit_test(test_long_texts),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_hints),
+        cmocka_unit_test(test_hash_errors),
+        cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_normal_forms),
+        cmocka_unit_test(test_hash_spreads),
+        cmocka_unit_test(test_hash_keeps_its_range),
+        cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_long_texts),
         cmocka_unit_test(test_random_texts),
     };
     return cmocka_run_group_tests(tests, NULL, free_zones);

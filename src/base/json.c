@@ -50,6 +50,13 @@ json_t *json_instant(int64_t instant_us)
     return instant_us == INSTANT_NONE ? json_null() : json_string(instant_format(instant_us, text));
 }
 
+json_t *json_instant_micros(int64_t instant_us)
+{
+    char text[INSTANT_TEXT_MAX];
+    return instant_us == INSTANT_NONE ? json_null()
+                                      : json_string(instant_format_micros(instant_us, text));
+}
+
 int json_to_text(const json_t *json, char **ret_text, struct error *err)
 {
     char *text = json_dumps(json, JSON_COMPACT | JSON_PRESERVE_ORDER);

@@ -30,6 +30,7 @@ int json_take_instant(const json_t *object, const char *key, int64_t *ret_us, st
 
 /* An RFC 3339 string, or null for INSTANT_NONE. A new reference. */
 json_t *json_instant(int64_t instant_us);
+json_t *json_instant_micros(int64_t instant_us); /* where the order of two in one second matters */
 
 /* Compact text with keys in the order they were set. The caller frees. */
 int json_to_text(const json_t *json, char **ret_text, struct error *err);

@@ -63,10 +63,12 @@ int required_level(const struct policy *policy, const struct policy_job *job)
 /* -- orders -------------------------------------------------------------------------------------
  */
 
-static int compare_newest_first(const struct facts_backup *a, const struct facts_backup *b)
+int compare_newest_first(const struct facts_backup *a, const struct facts_backup *b)
 {
     if (a->started_us != b->started_us)
         return a->started_us > b->started_us ? -1 : 1;
+    if (a->completed_us != b->completed_us)
+        return a->completed_us > b->completed_us ? -1 : 1;
     return strcmp(b->id, a->id);
 }
 

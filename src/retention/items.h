@@ -90,6 +90,10 @@ void items_clear(struct items *items);
 bool membership_same_group(const struct membership *a, const struct membership *b);
 bool membership_same_stream(const struct membership *a, const struct membership *b);
 
+/* The order of time: by the start; of two that started together by the end, then by the id, so that
+ * no answer ever hangs on the order of the facts. */
+int compare_newest_first(const struct facts_backup *a, const struct facts_backup *b);
+
 /* The job type that makes backups of this kind. */
 enum job_type kind_job_type(enum backup_kind kind);
 

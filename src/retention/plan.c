@@ -81,13 +81,9 @@ static void ask_rules(struct items *items)
     }
 }
 
-/* By the start; of two that started together by the id, so that the answer never hangs on the order
- * of the facts. */
 static bool is_newer(const struct item *a, const struct item *b)
 {
-    if (!b || a->backup->started_us != b->backup->started_us)
-        return !b || a->backup->started_us > b->backup->started_us;
-    return strcmp(a->backup->id, b->backup->id) > 0;
+    return !b || compare_newest_first(a->backup, b->backup) < 0;
 }
 
 static bool is_drilled_later(const struct item *a, const struct item *b)

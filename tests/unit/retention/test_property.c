@@ -95,8 +95,9 @@ static void random_backup(struct world *world, int64_t span_us)
     backup->state = BACKUP_GOOD;
     if (chance(world, 20))
         backup->state = BACKUP_RUNNING + (enum backup_state)below(world, 3);
-    backup->completed_us =
-        backup->state == BACKUP_GOOD ? backup->started_us + US_PER_MINUTE : INSTANT_NONE;
+    backup->completed_us = backup->state == BACKUP_GOOD
+                               ? backup->started_us + below(world, 3) * US_PER_MINUTE
+                               : INSTANT_NONE;
     backup->newest_us = backup->started_us;
     backup->bytes_stored = 1 + below(world, 1000);
     backup->verified_level = (int)below(world, 4);
@@ -170,8 +171,10 @@ static int demand(const struct world *world)
 
 static bool newer(const struct facts_backup *a, const struct facts_backup *b)
 {
-    return a->started_us > b->started_us ||
-           (a->started_us == b->started_us && strcmp(a->id, b->id) > 0);
+    if (a->started_us != b->started_us)
+        return a->started_us > b->started_us;
+    return a->completed_us > b->completed_us ||
+           (a->completed_us == b->completed_us && strcmp(a->id, b->id) > 0);
 }
 
 /* The n-th database; "" alone for those without. */
@@ -258,18 +261,16 @@ static bool stream_wants(const struct world *world, const struct facts_backup *b
 {
     const int rule_counts[] = {keep->last,   keep->hourly,  keep->daily,
                                keep->weekly, keep->monthly, keep->yearly};
-    int64_t newest_us = INSTANT_NONE;
+    const struct facts_backup *newest = NULL;
     for (size_t i = 0; i < world->facts.backup_count; i++) {
         const struct facts_backup *other = &world->facts.backups[i];
-        if (in_stream(world, other, backup, name, true) && other->started_us > newest_us)
-            newest_us = other->started_us;
+        if (in_stream(world, other, backup, name, true) && (!newest || newer(other, newest)))
+            newest = other;
     }
     bool is_proven = backup->verified_level >= demand(world);
-    if (newest_us == INSTANT_NONE ||
-        (!is_proven &&
-         newer(backup, &(struct facts_backup){.started_us = newest_us, .id = backup->id})))
+    if (!newest || (!is_proven && newer(backup, newest)))
         return true;
-    if (keep->within_us && newest_us - backup->started_us <= keep->within_us)
+    if (keep->within_us && newest->started_us - backup->started_us <= keep->within_us)
         return true;
     for (int rule = 0; rule < 6; rule++)
         if (wins_place(world, backup, name, is_proven, rule, rule_counts[rule]))

@@ -60,7 +60,9 @@ static int invalid_expression(const char *text, int column, bool for_people, str
     if (for_people && text[0] && strlen(text) <= POINTED_MAX)
         point_at(text, column, lines);
     error_set(err, cause.code, "column %d: %s%s", column, cause.message, lines);
-    return cause.hint[0] ? error_hint(err, "%s", cause.hint) : cause.code;
+    return error_hint(err, "%s",
+                      cause.hint[0] ? cause.hint
+                                    : "the fields are: minute hour day-of-month month day-of-week");
 }
 
 static int read_number(const struct arguments *arguments, const char *name, const char *what,

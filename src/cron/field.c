@@ -7,8 +7,6 @@
 #include <strings.h>
 #include <zlib.h>
 
-#include "base/suggest.h"
-
 enum {
     NAME_LENGTH = 3,
     NUMBER_MAX = 1000000, /* larger numbers are read as this one: out of every range */

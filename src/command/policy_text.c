@@ -1,0 +1,158 @@
+#include "command/policy_text.h"
+
+#include "base/units.h"
+#include "policy/connection.h"
+
+static const char *const MISSED[] = {
+    [MISSED_ONCE] = "once", [MISSED_ALL] = "all", [MISSED_SKIP] = "skip"};
+static const char *const OVERLAP[] = {[OVERLAP_SKIP] = "skip", [OVERLAP_QUEUE] = "queue"};
+
+/* A double-quoted scalar of YAML. */
+static void add_quoted(struct buf *out, const char *text)
+{
+    buf_add_text(out, "\"");
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            buf_add_text(out, "\\");
+        if (*text == '\n')
+            buf_add_text(out, "\\n");
+        else
+            buf_add(out, text, 1);
+    }
+    buf_add_text(out, "\"");
+}
+
+static void add_list(struct buf *out, const struct strv *list)
+{
+    buf_add_text(out, "[");
+    for (size_t i = 0; i < list->count; i++) {
+        buf_add_text(out, i ? ", " : "");
+        add_quoted(out, list->items[i]);
+    }
+    buf_add_text(out, "]");
+}
+
+static int add_connection(struct buf *out, const char *indent, const char *connection,
+                          struct error *err)
+{
+    _cleanup_(freep) char *redacted = NULL;
+    int rc = connection_redact(connection, &redacted, err);
+    if (rc)
+        return rc;
+    buf_addf(out, "%sconnection: ", indent);
+    add_quoted(out, redacted);
+    buf_add_text(out, "\n");
+    return 0;
+}
+
+static void add_duration(struct buf *out, const char *key, int64_t us)
+{
+    char text[UNITS_TEXT_MAX];
+    buf_addf(out, "%s: %s", key, us ? duration_format(us, text) : "0s");
+}
+
+static void add_keep(struct buf *out, const struct keep_rules *keep)
+{
+    const struct {
+        const char *name;
+        int count;
+    } counts[] = {{"last", keep->last},     {"hourly", keep->hourly},   {"daily", keep->daily},
+                  {"weekly", keep->weekly}, {"monthly", keep->monthly}, {"yearly", keep->yearly}};
+    const char *comma = "";
+    buf_add_text(out, "    keep: {");
+    if (keep->within_us) {
+        add_duration(out, "within", keep->within_us);
+        comma = ", ";
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+        if (counts[i].count) {
+            buf_addf(out, "%s%s: %d", comma, counts[i].name, counts[i].count);
+            comma = ", ";
+        }
+    buf_add_text(out, "}\n");
+}
+
+static void add_vacuum(struct buf *out, const struct policy_job *job)
+{
+    buf_addf(out, "    analyze: %s\n", job->analyze ? "true" : "false");
+    if (job->budget_us) {
+        add_duration(out, "    budget", job->budget_us);
+        buf_add_text(out, "\n");
+    }
+    if (job->tables.count) {
+        buf_add_text(out, "    tables: ");
+        add_list(out, &job->tables);
+        buf_add_text(out, "\n");
+    }
+}
+
+static int add_job(struct buf *out, const struct policy_job *job, struct error *err)
+{
+    int rc = 0;
+    buf_addf(out, "  %s:\n    type: %s\n", job->name, job_type_name(job->type));
+    if (job->schedule) {
+        buf_add_text(out, "    schedule: ");
+        add_quoted(out, job->schedule_text);
+        buf_addf(out, "\n    timezone: %s\n", job->timezone);
+    }
+    if (job->seconds)
+        buf_add_text(out, "    seconds: true\n");
+    if (job->keep.is_set)
+        add_keep(out, &job->keep);
+    if (job->type == JOB_DUMP || job->type == JOB_VACUUM)
+        buf_addf(out, "    jobs: %d\n", job->jobs);
+    if (job->type == JOB_VACUUM)
+        add_vacuum(out, job);
+    if (job->connection)
+        rc = add_connection(out, "    ", job->connection, err);
+    buf_addf(out, "    retries: %d\n", job->retries);
+    add_duration(out, "    timeout", job->timeout_us);
+    add_duration(out, "\n    jitter", job->jitter_us);
+    add_duration(out, "\n    lock_wait", job->lock_wait_us);
+    buf_addf(out, "\n    on_missed: %s\n    overlap: %s\n", MISSED[job->on_missed],
+             OVERLAP[job->overlap]);
+    return rc;
+}
+
+static int add_postgres(struct buf *out, const struct policy *policy, struct error *err)
+{
+    buf_add_text(out, "postgres:\n");
+    int rc = add_connection(out, "  ", policy->connection, err);
+    if (policy->password_file)
+        buf_addf(out, "  password_file: %s\n", policy->password_file);
+    if (policy->passfile)
+        buf_addf(out, "  passfile: %s\n", policy->passfile);
+    if (policy->databases.count) {
+        buf_add_text(out, "  databases: ");
+        add_list(out, &policy->databases);
+        buf_add_text(out, "\n");
+    } else {
+        buf_add_text(out, "  # databases: all that accept connections\n");
+    }
+    buf_addf(out, "  max_connections: %d\n  bindir: %s\n", policy->max_connections, policy->bindir);
+    return rc;
+}
+
+static void add_repository(struct buf *out, const struct policy *policy)
+{
+    buf_addf(out,
+             "repository:\n  url: %s\n  compression: {level: %d, threads: ", policy->repository_url,
+             policy->compression_level);
+    if (policy->compression_threads)
+        buf_addf(out, "%d}\n", policy->compression_threads);
+    else
+        buf_add_text(out, "auto}\n");
+    buf_addf(out, "  rate_limit: %lld\n", (long long)policy->rate_limit);
+}
+
+int policy_text(const struct policy *policy, struct buf *out, struct error *err)
+{
+    buf_addf(out, "cluster: %s\ntimezone: %s\n", policy->cluster, policy->timezone);
+    int rc = add_postgres(out, policy, err);
+    add_repository(out, policy);
+    if (policy->job_count)
+        buf_add_text(out, "jobs:\n");
+    for (size_t i = 0; i < policy->job_count && !rc; i++)
+        rc = add_job(out, &policy->jobs[i], err);
+    return rc ? rc : buf_failed(out, "the policy", err);
+}

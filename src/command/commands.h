@@ -9,6 +9,9 @@
 
 /* One line per command, in the order of help: X(struct command). */
 #define COMMAND_LIST(X)     \
+    X(COMMAND_POLICY_CHECK) \
+    X(COMMAND_POLICY_INIT)  \
+    X(COMMAND_SCHEDULE)     \
     X(COMMAND_RUN)          \
     X(COMMAND_LIST_BACKUPS) \
     X(COMMAND_SHOW)         \

@@ -44,21 +44,6 @@ def test_connection_killed(workspace, database, server, restored):
     assert_next_run_is_whole(ws, restored)
 
 
-def test_connection_killed_and_retried(workspace, database, server, restored):
-    """What is retryable is tried again inside the run, if the policy says so."""
-    ws = slow_workspace(workspace, database, defaults={"retries": 2})
-    with ws.start("daemon"):
-        pass
-    with mid_dump(ws) as run:
-        server.psql("postgres", f"select pg_terminate_backend({copying(server)[0]})")
-        ended = run.wait((0, 1, 3), 120)
-    good = ws.good_backups()
-    assert bool(good) == (ended.rc == 0), "the exit status and the repository disagree"
-    if good:
-        ws.run("restore", "dump", "demo", "latest", "--into", restored)
-        assert_equal_databases(server, "slow", restored)
-
-
 @pytest.mark.slow
 def test_server_stopped(workspace):
     """Immediate shutdown of the server, as a crash is seen from outside."""

@@ -19,6 +19,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 HERE = Path(__file__).resolve().parent
 BINDIR = Path("/usr/lib/postgresql/15/bin")
@@ -185,6 +186,7 @@ class Server:
 
     def url(self, database="postgres", user="postgres", password=None, host=None):
         """A connection URI; over TCP when a password is given."""
+        database = quote(database, safe="")
         if password is not None:
             return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
         return f"postgresql:///{database}?host={host or self.socket_dir}&port={self.port}&user={user}"

@@ -148,6 +148,10 @@ def test_no_role_passwords_without_the_right_to_read_them(server, database, work
         server.psql("postgres", "drop role plain_reader")
 
 
+def roles(server):
+    return server.value("postgres", "select string_agg(rolname, ',' order by oid) from pg_roles")
+
+
 @pytest.mark.parametrize("name, fill, options", [
     ("nothing", "", ()),
     ("Mixed \"Case\" é 'x' %s", "create table t as select 1 as v", ()),
@@ -160,11 +164,13 @@ def test_no_role_passwords_without_the_right_to_read_them(server, database, work
 ])
 def test_databases_of_every_kind(server, database, workspace, restored, name, fill, options):
     database(name, fill, options)
-    ws = workspace([name.replace("[", "\\[")])
+    before = roles(server)
+    ws = workspace([name])
     ws.dump()
     ws.run("restore", "dump", "demo", "latest", "--into", restored)
     found = compare_databases(server, name, restored)
     assert not found, "\n".join(found)
+    assert roles(server) == before, "a restore made roles that were there"
 
 
 def test_all_databases_in_one_dump(server, database, workspace):
@@ -179,6 +185,16 @@ def test_all_databases_in_one_dump(server, database, workspace):
     ws.run("restore", "dump", "demo", "latest", "--database", "one")
     assert server.value("one", "select v from t") == "one"
     assert_error(ws.run("restore", "dump", "demo", "latest", "--into", "x", expect=2), "--database")
+
+
+def test_a_dropped_database_comes_back(server, database, workspace):
+    """The policy's connection names the very database that was lost."""
+    database("lost", "create table t as select 'found' as v")
+    ws = workspace(["lost"])
+    ws.dump()
+    server.dropdb("lost")
+    ws.run("restore", "dump", "demo", "latest")
+    assert server.value("lost", "select v from t") == "found"
 
 
 @pytest.mark.parametrize("patterns, expected", [
@@ -353,7 +369,7 @@ def test_tables_by_pattern(server, app, app_dump, database, patterns, tables, fo
         assert server.value("some", indexes) == server.value(app, indexes)
     # The same tables again are in the way.
     assert_error(ws.run("restore", "dump", "demo", "latest", "--database", "app", "--into", "some", *options, expect=(1, 2)),
-                 "exists")
+                 "already has")
     assert table_sums(server, "some") == got
 
 

@@ -19,8 +19,6 @@ struct question {
     const char *sql; /* at most PG_DIAGNOSIS_ROWS rows; $1 is the own application in the server's */
 };
 
-#define UTC(time) "to_char(" time " at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
-
 static const struct question SERVER_QUESTIONS[] = {
     {"databases", "the sizes and ages of the databases",
      "select datname as name,"
@@ -45,33 +43,30 @@ static const struct question SERVER_QUESTIONS[] = {
      "from pg_catalog.pg_settings where name in ('autovacuum', 'track_counts')"
      "  and setting = 'off' and $1::text is not null order by name"},
     {"blockers", "what holds back the removal of dead rows",
-     "select * from ("
+     "select kind, holder, database, \"user\", application, state, xid_age,"
+     " to_char(began at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') as since, command from ("
      "  select 'session' as kind, pid::text as holder, datname as database, usename as \"user\","
      "    application_name as application, state,"
      "    greatest(pg_catalog.age(backend_xmin), pg_catalog.age(backend_xid)) as xid_age,"
-     "    " UTC(
-         "xact_start") " as since,"
-                       "    'select pg_terminate_backend(' || pid || ')' as command"
-                       "  from pg_catalog.pg_stat_activity"
-                       "  where (backend_xmin is not null or backend_xid is not null)"
-                       "    and pid <> pg_catalog.pg_backend_pid() and application_name is distinct from $1"
-                       "    and backend_type is distinct from 'walsender'"
-                       "    and backend_type is distinct from 'autovacuum worker'"
-                       "  union all select 'prepared transaction', gid, database, owner, null, null,"
-                       "    pg_catalog.age(transaction), " UTC(
-                           "prepared") ","
-                                       "    pg_catalog.format('rollback prepared %L', gid)"
-                                       "  from pg_catalog.pg_prepared_xacts"
-                                       "  union all select 'replication slot', slot_name, database, null, null,"
-                                       "    case when active then 'active' else 'inactive' end,"
-                                       "    greatest(pg_catalog.age(xmin), pg_catalog.age(catalog_xmin)), null,"
-                                       "    pg_catalog.format('select pg_drop_replication_slot(%L)', slot_name)"
-                                       "  from pg_catalog.pg_replication_slots where xmin is not null or catalog_xmin is not null"
-                                       "  union all select 'standby', coalesce(host(client_addr), pid::text), null, usename,"
-                                       "    application_name, state, pg_catalog.age(backend_xmin), null,"
-                                       "    'end the long query on the standby, or set hot_standby_feedback = off there'"
-                                       "  from pg_catalog.pg_stat_replication where backend_xmin is not null"
-                                       ") holders order by xid_age desc nulls last, since limit 20"},
+     "    xact_start as began, 'select pg_terminate_backend(' || pid || ')' as command"
+     "  from pg_catalog.pg_stat_activity"
+     "  where (backend_xmin is not null or backend_xid is not null)"
+     "    and pid <> pg_catalog.pg_backend_pid() and application_name is distinct from $1"
+     "    and backend_type is distinct from 'walsender'"
+     "    and backend_type is distinct from 'autovacuum worker'"
+     "  union all select 'prepared transaction', gid, database, owner, null, null,"
+     "    pg_catalog.age(transaction), prepared, pg_catalog.format('rollback prepared %L', gid)"
+     "  from pg_catalog.pg_prepared_xacts"
+     "  union all select 'replication slot', slot_name, database, null, null,"
+     "    case when active then 'active' else 'inactive' end,"
+     "    greatest(pg_catalog.age(xmin), pg_catalog.age(catalog_xmin)), null,"
+     "    pg_catalog.format('select pg_drop_replication_slot(%L)', slot_name)"
+     "  from pg_catalog.pg_replication_slots where xmin is not null or catalog_xmin is not null"
+     "  union all select 'standby', coalesce(host(client_addr), pid::text), null, usename,"
+     "    application_name, state, pg_catalog.age(backend_xmin), null,"
+     "    'end the long query on the standby, or set hot_standby_feedback = off there'"
+     "  from pg_catalog.pg_stat_replication where backend_xmin is not null"
+     ") holders order by xid_age desc nulls last, began limit 20"},
     {"idle_in_transaction", "sessions that idle in a transaction",
      "select pid, datname as database, usename as \"user\", application_name as application,"
      " extract(epoch from pg_catalog.clock_timestamp() - state_change)::bigint as seconds,"

@@ -25,12 +25,14 @@ enum pg_relation_kind { PG_TABLE, PG_MATERIALIZED_VIEW, PG_PARTITIONED_TABLE };
 
 struct pg_candidate {
     uint32_t oid;
-    uint32_t tree; /* the topmost partitioned ancestor, its own OID included; 0 outside of trees */
+    uint32_t tree;   /* the topmost partitioned ancestor, or itself; 0 outside of such trees */
+    uint32_t parent; /* of a partition; else 0 */
     char *schema, *name, *owner;
     enum pg_relation_kind kind;
     bool is_system;      /* in pg_catalog or information_schema */
     bool is_parent;      /* has partitions or inheriting tables */
     bool can_vacuum;     /* by right of ownership, of the database, or of MAINTAIN (17+) */
+    bool can_analyze;    /* false for pg_statistic, which ANALYZE passes over in silence */
     bool has_statistics; /* the planner knows something of it (of its tree, for a parent) */
     bool ever_vacuumed;  /* since the statistics began */
     int64_t rows;        /* estimate; of the whole tree for a partitioned table */

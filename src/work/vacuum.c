@@ -128,30 +128,32 @@ static int leave_rest(struct vacuum *vacuum, struct error *err)
     return 0;
 }
 
-/* Rows that VACUUM found dead and had to leave, with the one that still could see them. */
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+/* Rows that VACUUM found dead and had to leave, with the oldest of those who could still see them.
+ */
 static void tell_blockers(const struct vacuum *vacuum, const json_t *details)
 {
-    int64_t rows = 0, tables = 0;
+    int64_t rows = 0;
     for (size_t i = 0; i < vacuum->item_count; i++) {
         const struct vacuum_item *item = &vacuum->items[i];
-        if (!item->is_measured || !item->urgency.vacuum || item->after.dead_rows == 0 ||
-            item->after.dead_rows * 4 < item->before.dead_rows)
-            continue;
-        rows += item->after.dead_rows;
-        tables++;
+        if (item->is_measured && item->urgency.vacuum &&
+            item->after.dead_rows * VACUUM_STUCK_PART >= item->before.dead_rows)
+            rows += item->after.dead_rows;
     }
     const json_t *server = json_object_get(details, "server");
     const json_t *oldest = json_array_get(json_object_get(server, "blockers"), 0);
-    const char *kind, *holder, *database, *state, *application, *command;
-    if (tables == 0 ||
-        json_unpack_ex((json_t *)(uintptr_t)oldest, NULL, 0, "{s:s, s:s, s?:s, s?:s, s?:s, s:s}",
-                       "kind", &kind, "holder", &holder, "database", &database, "state", &state,
-                       "application", &application, "command", &command))
+    if (rows == 0 || !oldest)
         return;
-    work_notice(vacuum->work,
-                "%lld dead rows in %lld tables can't be removed yet: %s %s holds them; to end it: "
-                "%s",
-                (long long)rows, (long long)tables, kind, holder, command);
+    const char *application = text_of(oldest, "application"), *since = text_of(oldest, "since");
+    work_notice(vacuum->work, "%lld dead rows can't be removed yet: %s %s%s%s%s%s%s holds them; %s",
+                (long long)rows, text_of(oldest, "kind"), text_of(oldest, "holder"),
+                *application ? " (" : "", application, *application ? ")" : "",
+                *since ? " since " : "", since, text_of(oldest, "command"));
 }
 
 int vacuum_run(const struct work *work, struct work_result *result, struct error *err)

@@ -31,6 +31,7 @@ enum {
     VACUUM_REPORT_TABLES = 1000,  /* done tables in the report; failed ones are all in it */
     VACUUM_NAMED_FAILURES = 5,    /* in the error message */
     VACUUM_BLOCKER_MAX = 256,     /* bytes of words on who is in the way */
+    VACUUM_STUCK_PART = 4,        /* if more than one in so many dead rows stays, they are held */
     VACUUM_COST_DELAY_MS = 2,     /* as autovacuum does; a manual VACUUM has no brake */
     VACUUM_COST_LIMIT = 400,      /* of all workers together */
 };
@@ -63,7 +64,8 @@ struct vacuum_item {
     int code; /* of the failure */
     char *note;
     struct pg_measure before, after;
-    bool is_measured; /* before and after */
+    bool is_looked_at; /* before is set, by the first attempt */
+    bool is_measured;  /* after is set too */
     int64_t duration_us;
 };
 

@@ -14,12 +14,12 @@ static const char *const OUTCOMES[VACUUM_OUTCOME_COUNT] = {
 
 static json_t *measure_json(const struct pg_measure *measure)
 {
-    double visible = measure->pages > 0
-                         ? 100.0 * (double)measure->visible_pages / (double)measure->pages
-                         : 100.0;
-    return json_pack("{s:I, s:I, s:I, s:i, s:I, s:I}", "bytes", (json_int_t)measure->bytes, "rows",
+    json_t *visible = measure->pages > 0
+                          ? json_integer(measure->visible_pages * 100 / measure->pages)
+                          : json_null();
+    return json_pack("{s:I, s:I, s:I, s:o, s:I, s:I}", "bytes", (json_int_t)measure->bytes, "rows",
                      (json_int_t)measure->rows, "dead_rows", (json_int_t)measure->dead_rows,
-                     "all_visible_percent", (int)visible, "xid_age", (json_int_t)measure->xid_age,
+                     "all_visible_percent", visible, "xid_age", (json_int_t)measure->xid_age,
                      "mxid_age", (json_int_t)measure->mxid_age);
 }
 

@@ -12,7 +12,8 @@
  *                     "autovacuum_disabled", "slow_statements"}],
  *      "unknown":   ["could not tell ...", ...]}
  *
- * MEASURE is {"bytes", "rows", "dead_rows", "all_visible_percent", "xid_age", "mxid_age"}; class
+ * MEASURE is {"bytes", "rows", "dead_rows", "all_visible_percent" (null while the pages were never
+ * counted), "xid_age", "mxid_age"}; class
  * and outcome are words (work/vacuum_urgency.h; "done", "failed", "left", "skipped"), work is
  * "vacuum", "analyze" or "vacuum analyze". The rows of server and databases are those of
  * postgres/diagnosis.h. Not more than VACUUM_REPORT_TABLES done tables are listed, the most urgent

@@ -311,6 +311,22 @@ static const char *state_of(const struct vacuum *vacuum, const struct error *err
     return time_is_up(vacuum) ? CANCELLED : NO_LOCK;
 }
 
+/* A second attempt is compared with the state before the first, but counted for itself. */
+static int look_before(struct vacuum_worker *worker, struct vacuum_item *item, struct error *err)
+{
+    struct pg_measure now;
+    int rc = pg_measure_table(worker->conn, item->table.oid, &now, err);
+    if (rc)
+        return rc;
+    if (!item->is_looked_at)
+        item->before = now;
+    item->is_looked_at = true;
+    item->before.vacuum_count = now.vacuum_count;
+    item->before.analyze_count = now.analyze_count;
+    item->before.autovacuum_works = now.autovacuum_works;
+    return 0;
+}
+
 static void work_on(struct vacuum_worker *worker, struct vacuum_item *item)
 {
     struct error err = ERROR_NONE;
@@ -319,7 +335,7 @@ static void work_on(struct vacuum_worker *worker, struct vacuum_item *item)
     if (!rc)
         rc = set_limits(worker, item, &err);
     if (!rc)
-        rc = pg_measure_table(worker->conn, item->table.oid, &item->before, &err);
+        rc = look_before(worker, item, &err);
     if (!rc && item->before.autovacuum_works && item->attempts < VACUUM_ATTEMPTS) {
         settle(worker, VACUUM_PENDING, 0, "autovacuum is working on it");
         return;

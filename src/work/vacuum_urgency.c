@@ -104,7 +104,8 @@ static void consider_lost_counters(struct urgency *urgency, const struct pg_cand
 static bool parent_is_stale(const struct pg_candidate *table)
 {
     return table->is_parent && table->children_analyzed_us != INSTANT_NONE &&
-           (table->analyzed_us == INSTANT_NONE || table->children_analyzed_us > table->analyzed_us);
+           (table->analyzed_us == INSTANT_NONE ||
+            table->children_analyzed_us - table->analyzed_us > URGENCY_ONE_GO_US);
 }
 
 static void consider_statistics(struct urgency *urgency, const struct pg_candidate *table)
@@ -135,6 +136,7 @@ static void consider_statistics(struct urgency *urgency, const struct pg_candida
 
 struct urgency urgency_of(const struct pg_candidate *table, bool analyze, bool chosen)
 {
+    analyze = analyze && table->can_analyze;
     struct urgency urgency = {.class = URGENCY_NONE};
     bool has_rows = table->kind != PG_PARTITIONED_TABLE;
     if (has_rows) {

@@ -12,12 +12,16 @@
 #ifndef PGCAIRN_WORK_VACUUM_URGENCY_H
 #define PGCAIRN_WORK_VACUUM_URGENCY_H
 
+#include "base/instant.h"
 #include "postgres/maintenance.h"
 
 #define URGENCY_DUE 0.25 /* of autovacuum's threshold of rows */
-#define URGENCY_DUE_FREEZE                                                                   \
-    0.75                    /* of autovacuum_freeze_max_age: where VACUUM reads whole tables \
-                             */
+#define URGENCY_DUE_FREEZE                                                \
+    0.75 /* of autovacuum_freeze_max_age: where VACUUM reads whole tables \
+          */
+/* ANALYZE of a partitioned table goes on to its partitions (before 18), and one run analyses both:
+ * later by less than this they are of one go. */
+#define URGENCY_ONE_GO_US US_PER_HOUR
 #define URGENCY_FORCED 0.75 /* of vacuum_failsafe_age: nothing may come before */
 
 enum urgency_class {

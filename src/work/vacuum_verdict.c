@@ -88,7 +88,7 @@ static int report_failures(struct failures *failures, size_t done, struct error 
 {
     if (failures->count > VACUUM_NAMED_FAILURES)
         buf_addf(&failures->text, "; and %zu more", failures->count - VACUUM_NAMED_FAILURES);
-    error_set(err, failures->code, "%zu could not be vacuumed, %zu done: %s", failures->count, done,
+    error_set(err, failures->code, "%zu tables done, %zu failed: %s", done, failures->count,
               buf_text(&failures->text));
     return error_hint(err, "%s", failures->hint);
 }

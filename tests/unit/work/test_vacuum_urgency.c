@@ -14,12 +14,13 @@
 #pragma GCC diagnostic ignored "-Woverride-init"
 
 /* A quiet table of 1000 rows under the default settings. */
-#define QUIET                                                                                      \
-    .rows = 1000, .pages = 10, .visible_pages = 10, .has_statistics = true, .ever_vacuumed = true, \
-    .analyzed_us = 5, .children_analyzed_us = INSTANT_NONE, .vacuum_threshold = 50,                \
-    .vacuum_scale = 0.2, .vacuum_max_threshold = -1, .insert_threshold = 1000,                     \
-    .insert_scale = 0.2, .analyze_threshold = 50, .analyze_scale = 0.1, .freeze_max_age = 200e6,   \
-    .mxid_freeze_max_age = 400e6, .failsafe_age = 1600e6, .mxid_failsafe_age = 1600e6
+#define QUIET                                                                                     \
+    .can_analyze = true, .rows = 1000, .pages = 10, .visible_pages = 10, .has_statistics = true,  \
+    .ever_vacuumed = true, .analyzed_us = 5, .children_analyzed_us = INSTANT_NONE,                \
+    .vacuum_threshold = 50, .vacuum_scale = 0.2, .vacuum_max_threshold = -1,                      \
+    .insert_threshold = 1000, .insert_scale = 0.2, .analyze_threshold = 50, .analyze_scale = 0.1, \
+    .freeze_max_age = 200e6, .mxid_freeze_max_age = 400e6, .failsafe_age = 1600e6,                \
+    .mxid_failsafe_age = 1600e6
 
 static const struct {
     const char *what;
@@ -179,13 +180,31 @@ static const struct {
      false,
      true},
     {"partitions analysed later",
-     {QUIET, .kind = PG_PARTITIONED_TABLE, .is_parent = true, .children_analyzed_us = 6},
+     {QUIET, .kind = PG_PARTITIONED_TABLE, .is_parent = true,
+      .children_analyzed_us = 6 + URGENCY_ONE_GO_US},
      true,
      false,
      URGENCY_STALE,
      0.25,
      false,
      true},
+    {"partitions analysed in one go",
+     {QUIET, .kind = PG_PARTITIONED_TABLE, .is_parent = true,
+      .children_analyzed_us = 5 + URGENCY_ONE_GO_US},
+     true,
+     false,
+     URGENCY_NONE,
+     0,
+     false,
+     false},
+    {"ANALYZE does not take it",
+     {QUIET, .can_analyze = false, .has_statistics = false, .dead_rows = 250},
+     true,
+     false,
+     URGENCY_DEAD,
+     1,
+     true,
+     false},
     {"partitions analysed before",
      {QUIET, .kind = PG_PARTITIONED_TABLE, .is_parent = true, .children_analyzed_us = 4},
      true,

@@ -10,6 +10,7 @@
 #include "command/times.h"
 #include "work/policy_load.h"
 #include "work/run.h"
+#include "work/vacuum_report.h"
 
 enum { ATTEMPT_MAX = 1000 };
 
@@ -127,15 +128,18 @@ static void print_report(const struct journal_run *run)
     printf("\n");
 }
 
-/* The outcome is printed whatever it is; the work's own error comes before one of printing. */
-static int print_outcome(const struct globals *globals, const struct run_report *report, int rc,
-                         struct error *err)
+/* The outcome is printed whatever it is; the work's own error comes before one of printing. A
+ * maintenance has its tables to show above all when some of them failed. */
+static int print_outcome(const struct globals *globals, const struct policy_job *job,
+                         const struct run_report *report, int rc, struct error *err)
 {
     struct error print = ERROR_NONE;
     int print_rc = 0;
     if (globals->json)
         print_rc = command_print_json(run_report_json(report), &print);
-    else if (rc == 0)
+    else if (job->type == JOB_VACUUM && report->details)
+        print_rc = vacuum_report_text(report->details, stdout, &print);
+    if (!globals->json && rc == 0)
         print_report(&report->run);
     if (!rc && print_rc)
         *err = print;
@@ -164,7 +168,7 @@ static int command_run_job(const struct globals *globals, const struct arguments
     request.context = progress;
     rc = run_job(&request, &report, err);
     progress_end(progress);
-    rc = print_outcome(globals, &report, rc, err);
+    rc = print_outcome(globals, request.job, &report, rc, err);
     return rc ? error_prefix(err, "%s", arguments->words.items[0]) : 0;
 }
 

@@ -90,8 +90,9 @@ static void consider_rows(struct urgency *urgency, const struct pg_candidate *ta
  * table is known to be visible shows that nobody vacuumed it. */
 static void consider_lost_counters(struct urgency *urgency, const struct pg_candidate *table)
 {
-    if (table->ever_vacuumed || table->pages == 0 || table->visible_pages > 0 || table->rows == 0 ||
-        urgency->class <= URGENCY_VISIBILITY)
+    bool says_nothing = table->inserted_rows == 0 && table->dead_rows == 0;
+    if (!says_nothing || table->ever_vacuumed || table->pages == 0 || table->visible_pages > 0 ||
+        table->rows == 0 || urgency->class <= URGENCY_VISIBILITY)
         return;
     urgency->class = URGENCY_VISIBILITY;
     urgency->score = urgency->score > 1 ? urgency->score : 1;

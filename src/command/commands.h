@@ -12,7 +12,9 @@
     X(COMMAND_POLICY_CHECK) \
     X(COMMAND_POLICY_INIT)  \
     X(COMMAND_SCHEDULE)     \
+    X(COMMAND_DAEMON)       \
     X(COMMAND_RUN)          \
+    X(COMMAND_STATUS)       \
     X(COMMAND_LIST_BACKUPS) \
     X(COMMAND_SHOW)         \
     X(COMMAND_RESTORE_DUMP) \

@@ -1,0 +1,324 @@
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+
+#include "daemon/say.h"
+#include "daemon/state.h"
+#include "daemon/systemd.h"
+
+enum { EVENTS_MAX = 32 };
+
+static int open_all(struct daemon *daemon, struct error *err);
+static void look(struct daemon *daemon);
+static void arm_timer(struct daemon *daemon);
+static void wait_for_events(struct daemon *daemon);
+static void close_all(struct daemon *daemon);
+
+int daemon_run(const struct daemon_options *options, struct error *err)
+{
+    struct daemon daemon = {.options = options,
+                            .lock_fd = -1,
+                            .epoll_fd = -1,
+                            .timer_fd = -1,
+                            .signal_fd = -1,
+                            .started_us = instant_now_us(),
+                            .looked_us = INSTANT_NONE,
+                            .heartbeat_boot_us = INSTANT_NONE,
+                            .watchdog_us = systemd_watchdog_us()};
+    int rc = open_all(&daemon, err);
+    if (!rc) {
+        say(LOG_INFO, NULL, NULL, "pgcairn %s: %zu policies, %zu scheduled jobs, journal in %s",
+            PGCAIRN_VERSION, daemon.roster->policy_count, daemon.roster->job_count, daemon.folder);
+        systemd_notify("READY=1");
+        for (look(&daemon); !daemon.is_ended; look(&daemon)) {
+            arm_timer(&daemon);
+            wait_for_events(&daemon);
+        }
+        say(LOG_INFO, NULL, NULL, "stopped");
+    }
+    close_all(&daemon);
+    return rc;
+}
+
+/* -- start ----------------------------------------------------------------------------------- */
+
+/* One daemon per journal: two would each claim half of the runs and know nothing of the other's. */
+static int lock_folder(struct daemon *daemon, struct error *err)
+{
+    _cleanup_(freep) char *path = NULL;
+    if (asprintf(&path, "%s/daemon.lock", daemon->folder) < 0)
+        return error_no_memory(err);
+    daemon->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (daemon->lock_fd < 0)
+        return error_set_errno(err, errno, "could not open \"%s\"", path);
+    if (flock(daemon->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    struct journal_daemon other = {.process = {.pid = 0}};
+    journal_daemon(daemon->journal, &other, NULL);
+    error_set(err, ERR_BUSY, "another daemon (process %d) uses the journal in \"%s\"",
+              (int)other.process.pid, daemon->folder);
+    return error_hint(err, "give each daemon a state folder of its own: STATE_DIRECTORY");
+}
+
+static int say_recovered(const struct journal_run *run, void *context, struct error *err)
+{
+    (void)context;
+    (void)err;
+    char identity[IDENTITY_MAX];
+    snprintf(identity, sizeof(identity), "%s/%s", run->cluster, run->job);
+    say(LOG_WARNING, identity, run->run_id, "was interrupted: %s", run->message);
+    return 0;
+}
+
+static int adopt(const struct journal_run *run, void *context, struct error *err)
+{
+    struct task *task = NULL;
+    int rc = task_new_adopted(run, &task, err);
+    if (rc)
+        return rc;
+    say(LOG_INFO, task->identity, task->run_id, "runs already (process %d)", (int)run->process.pid);
+    return supervise_add(context, task, err);
+}
+
+static int open_journal(struct daemon *daemon, struct error *err)
+{
+    struct journal_daemon before;
+    int rc = journal_open(daemon->folder, JOURNAL_CHECK, &daemon->journal, err);
+    if (!rc && journal_notice(daemon->journal))
+        say(LOG_WARNING, NULL, NULL, "%s", journal_notice(daemon->journal));
+    if (!rc)
+        rc = lock_folder(daemon, err);
+    if (!rc)
+        rc = journal_daemon(daemon->journal, &before, err);
+    if (!rc)
+        daemon->journal_is_new = before.process.pid == 0;
+    if (!rc)
+        rc = journal_recover(daemon->journal, NULL, NULL, say_recovered, NULL, err);
+    return rc ? rc : journal_each_running(daemon->journal, adopt, daemon, err);
+}
+
+static int watch_fd(struct daemon *daemon, int *fd, struct error *err)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = fd};
+    if (*fd < 0 || epoll_ctl(daemon->epoll_fd, EPOLL_CTL_ADD, *fd, &event) != 0)
+        return error_set_errno(err, errno, "could not watch for events");
+    return 0;
+}
+
+static int open_events(struct daemon *daemon, struct error *err)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+        sigaddset(&set, numbers[i]);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    daemon->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    daemon->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    daemon->timer_fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    int rc = watch_fd(daemon, &daemon->signal_fd, err);
+    return rc ? rc : watch_fd(daemon, &daemon->timer_fd, err);
+}
+
+static int open_all(struct daemon *daemon, struct error *err)
+{
+    daemon->tasks = calloc(DAEMON_TASKS_MAX, sizeof(struct task *));
+    if (!daemon->tasks)
+        return error_no_memory(err);
+    int rc = roster_load(daemon->options->policy_paths, NULL, &daemon->roster, err);
+    if (!rc)
+        rc = journal_folder(JOURNAL_WRITE, &daemon->folder, err);
+    if (!rc)
+        rc = open_events(daemon, err);
+    if (!rc)
+        rc = open_journal(daemon, err);
+    if (rc)
+        return rc;
+    schedule_learn(daemon);
+    daemon->journal_is_new = false;
+    return 0;
+}
+
+static void close_all(struct daemon *daemon)
+{
+    for (size_t i = 0; i < daemon->task_count; i++)
+        task_free(daemon->tasks[i]);
+    free(daemon->tasks);
+    roster_free(daemon->roster);
+    journal_free(daemon->journal);
+    free(daemon->folder);
+    closep(&daemon->timer_fd);
+    closep(&daemon->signal_fd);
+    closep(&daemon->epoll_fd);
+    closep(&daemon->lock_fd);
+}
+
+/* -- the loop -------------------------------------------------------------------------------- */
+
+/* The file was deleted, or moved aside by a run that found it damaged. What is still open is used
+ * on while no new one can be made. */
+static void check_journal(struct daemon *daemon)
+{
+    struct journal *journal = NULL;
+    struct error err = ERROR_NONE;
+    if (!journal_lost(daemon->journal))
+        return;
+    if (journal_open(daemon->folder, JOURNAL_CHECK, &journal, &err)) {
+        say_error(NULL, NULL, "the journal is gone, and no new one can be made", &err);
+        return;
+    }
+    say(LOG_WARNING, NULL, NULL, "the journal was gone: a new one is begun");
+    journal_free(daemon->journal);
+    daemon->journal = journal;
+    daemon->heartbeat_boot_us = INSTANT_NONE;
+    schedule_journal_lost(daemon);
+}
+
+static void beat(struct daemon *daemon, int64_t boot_us)
+{
+    struct error err = ERROR_NONE;
+    if (daemon->watchdog_us > 0)
+        systemd_notify("WATCHDOG=1");
+    if (daemon->heartbeat_boot_us != INSTANT_NONE &&
+        boot_us - daemon->heartbeat_boot_us < DAEMON_SLEEP_US - US_PER_SECOND)
+        return;
+    daemon->heartbeat_boot_us = boot_us;
+    if (journal_heartbeat(daemon->journal, daemon->started_us, &err))
+        say_error(NULL, NULL, NULL, &err);
+}
+
+static void tell_status(struct daemon *daemon)
+{
+    char status[sizeof(daemon->status)], at[INSTANT_TEXT_MAX];
+    int64_t next_us = schedule_next_us(daemon);
+    snprintf(status, sizeof(status), "%zu jobs, %zu running%s%s", daemon->roster->job_count,
+             supervise_running(daemon), next_us == INT64_MAX ? "" : ", next at ",
+             next_us == INT64_MAX ? "" : instant_format(next_us, at));
+    if (strcmp(status, daemon->status) == 0)
+        return;
+    memcpy(daemon->status, status, sizeof(status));
+    systemd_notify("STATUS=%s", status);
+}
+
+static void go_on_stopping(struct daemon *daemon, int64_t boot_us)
+{
+    if (supervise_running(daemon) == 0) {
+        daemon->is_ended = true;
+    } else if (boot_us >= daemon->drain_until_boot_us) {
+        supervise_stop(daemon, DAEMON_GRACE_US);
+        daemon->drain_until_boot_us = INT64_MAX;
+    }
+}
+
+/* Everything that may have to be done, in this order: ends free the way for starts. */
+static void look(struct daemon *daemon)
+{
+    int64_t now_us = instant_now_us(), boot_us = boot_now_us();
+    check_journal(daemon);
+    if (daemon->looked_us != INSTANT_NONE &&
+        due_clock_stepped(daemon->looked_us, daemon->looked_boot_us, now_us, boot_us)) {
+        schedule_clock_stepped(daemon, now_us);
+        daemon->looked_us = now_us;
+    }
+    supervise_check(daemon);
+    if (daemon->is_stopping) {
+        go_on_stopping(daemon, boot_us);
+    } else {
+        schedule_look(daemon, now_us);
+        supervise_start(daemon);
+    }
+    daemon->looked_us = now_us;
+    daemon->looked_boot_us = boot_us;
+    beat(daemon, boot_us);
+    tell_status(daemon);
+}
+
+static int64_t earlier(int64_t a_us, int64_t b_us)
+{
+    return a_us < b_us ? a_us : b_us;
+}
+
+/* By the clock of the wall, and woken when it is set; waits of the other clock are counted from
+ * now. */
+static void arm_timer(struct daemon *daemon)
+{
+    int64_t now_us = instant_now_us(), boot_us = boot_now_us();
+    int64_t sleep_us = earlier(DAEMON_SLEEP_US,
+                               daemon->watchdog_us > 0 ? daemon->watchdog_us / 2 : DAEMON_SLEEP_US);
+    int64_t wake_boot_us = earlier(boot_us + sleep_us, supervise_next_boot_us(daemon));
+    if (daemon->is_stopping)
+        wake_boot_us = earlier(wake_boot_us, daemon->drain_until_boot_us);
+    int64_t wake_us = now_us + (wake_boot_us - boot_us);
+    if (!daemon->is_stopping)
+        wake_us = earlier(wake_us, schedule_next_us(daemon));
+    struct itimerspec at = {
+        .it_value = {.tv_sec = wake_us / US_PER_SECOND, .tv_nsec = wake_us % US_PER_SECOND * 1000}};
+    timerfd_settime(daemon->timer_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &at, NULL);
+}
+
+static void reload(struct daemon *daemon)
+{
+    struct roster *roster = NULL;
+    struct error err = ERROR_NONE;
+    systemd_notify_reloading();
+    if (roster_load(daemon->options->policy_paths, daemon->roster, &roster, &err)) {
+        say_error(NULL, NULL, "everything stays as it was", &err);
+    } else {
+        roster_free(daemon->roster);
+        daemon->roster = roster;
+        schedule_learn(daemon);
+        say(LOG_INFO, NULL, NULL, "policies read again: %zu policies, %zu scheduled jobs",
+            roster->policy_count, roster->job_count);
+    }
+    systemd_notify("READY=1");
+}
+
+static void stop(struct daemon *daemon)
+{
+    int64_t boot_us = boot_now_us();
+    if (daemon->is_stopping) {
+        supervise_stop(daemon, DAEMON_GRACE_US);
+        daemon->drain_until_boot_us = INT64_MAX;
+        return;
+    }
+    daemon->is_stopping = true;
+    daemon->drain_until_boot_us = boot_us + daemon->options->drain_us;
+    systemd_notify("STOPPING=1");
+    say(LOG_INFO, NULL, NULL, "stopping: %zu runs may end within %d s", supervise_running(daemon),
+        (int)(daemon->options->drain_us / US_PER_SECOND));
+    supervise_drop_waiting(daemon);
+}
+
+static void take_signals(struct daemon *daemon)
+{
+    struct signalfd_siginfo info;
+    while (read(daemon->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        if (info.ssi_signo == SIGHUP)
+            reload(daemon);
+        else if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
+            stop(daemon);
+    }
+}
+
+static void wait_for_events(struct daemon *daemon)
+{
+    struct epoll_event events[EVENTS_MAX];
+    uint64_t expirations;
+    int count = epoll_wait(daemon->epoll_fd, events, EVENTS_MAX, -1);
+    for (int i = 0; i < count; i++) {
+        void *source = events[i].data.ptr;
+        if (source == &daemon->signal_fd)
+            take_signals(daemon);
+        else if (source == &daemon->timer_fd)
+            (void)!read(daemon->timer_fd, &expirations, sizeof(expirations));
+        else
+            task_read(source, daemon->epoll_fd);
+    }
+}

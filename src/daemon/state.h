@@ -1,0 +1,56 @@
+/*
+ * The daemon's parts, shared by its files and by nothing else:
+ *
+ *     daemon.c      start, the loop, signals, reload, the end
+ *     schedule.c    which due instants are due, claims, overlap, what is known at the start
+ *     supervise.c   starting tasks, their ends, retries
+ *
+ * One thread. Everything hangs on struct daemon.
+ */
+#ifndef PGCAIRN_DAEMON_STATE_H
+#define PGCAIRN_DAEMON_STATE_H
+
+#include "daemon/daemon.h"
+#include "daemon/roster.h"
+#include "daemon/task.h"
+#include "journal/journal.h"
+
+struct daemon {
+    const struct daemon_options *options;
+    char *folder; /* of the journal */
+    int lock_fd, epoll_fd, timer_fd, signal_fd;
+    struct roster *roster;
+    struct journal *journal;
+    bool journal_is_new; /* nothing is known of the past: ask the repository */
+    struct task **tasks; /* in the order in which they came */
+    size_t task_count;
+    int64_t started_us;
+    int64_t looked_us, looked_boot_us; /* the last look, INSTANT_NONE before the first */
+    int64_t heartbeat_boot_us;
+    int64_t watchdog_us; /* how often systemd is told; 0: not at all */
+    bool is_stopping, is_ended;
+    int64_t drain_until_boot_us;
+    char status[256]; /* the last one told */
+};
+
+/* schedule.c */
+void schedule_learn(struct daemon *daemon); /* up to where each new job is accounted for */
+void schedule_look(struct daemon *daemon, int64_t now_us);
+void schedule_clock_stepped(struct daemon *daemon, int64_t now_us);
+void schedule_journal_lost(struct daemon *daemon); /* a new one was opened */
+void schedule_take_lookup(struct daemon *daemon, struct task *lookup, bool is_good);
+int64_t schedule_next_us(const struct daemon *daemon); /* INT64_MAX: nothing is to come */
+
+/* supervise.c */
+int supervise_add(struct daemon *daemon, struct task *task, struct error *err); /* takes task */
+void supervise_start(struct daemon *daemon); /* those whose turn it is */
+void supervise_check(struct daemon *daemon); /* ends, and signals that are due */
+void supervise_stop(struct daemon *daemon, int64_t grace_us);
+void supervise_drop_waiting(struct daemon *daemon);
+int64_t supervise_next_boot_us(const struct daemon *daemon); /* INT64_MAX: nothing to wait for */
+size_t supervise_running(const struct daemon *daemon);       /* children */
+const struct task *supervise_find(const struct daemon *daemon, const char *identity);
+/* Forgets retries of the job that wait: a newer due instant takes their place. */
+void supervise_supersede(struct daemon *daemon, const char *identity);
+
+#endif

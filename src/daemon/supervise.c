@@ -1,0 +1,316 @@
+#include <signal.h>
+#include <string.h>
+
+#include "base/units.h"
+#include "daemon/retry.h"
+#include "daemon/say.h"
+#include "daemon/state.h"
+
+/* How often a run that is not our child is looked for. */
+#define ADOPTED_POLL_US (5 * US_PER_SECOND)
+
+int supervise_add(struct daemon *daemon, struct task *task, struct error *err)
+{
+    if (daemon->task_count == DAEMON_TASKS_MAX) {
+        task_free(task);
+        return error_set(err, ERR_LIMIT, "%d runs wait already", DAEMON_TASKS_MAX);
+    }
+    daemon->tasks[daemon->task_count++] = task;
+    return 0;
+}
+
+static void remove_task(struct daemon *daemon, size_t index)
+{
+    task_free(daemon->tasks[index]);
+    daemon->task_count--;
+    memmove(&daemon->tasks[index], &daemon->tasks[index + 1],
+            (daemon->task_count - index) * sizeof(struct task *));
+}
+
+static bool is_retry_waiting(const struct task *task)
+{
+    return task->state == TASK_WAITING && task->attempt > 1;
+}
+
+/* What of this job runs or waits, retries left aside. */
+const struct task *supervise_find(const struct daemon *daemon, const char *identity)
+{
+    for (size_t i = 0; i < daemon->task_count; i++)
+        if (strcmp(daemon->tasks[i]->identity, identity) == 0 &&
+            !is_retry_waiting(daemon->tasks[i]))
+            return daemon->tasks[i];
+    return NULL;
+}
+
+size_t supervise_running(const struct daemon *daemon)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < daemon->task_count; i++)
+        count += daemon->tasks[i]->state == TASK_RUNNING;
+    return count;
+}
+
+/* -- outcomes -------------------------------------------------------------------------------- */
+
+/* What the run itself has written, or else what its end tells; on record then. */
+static void find_outcome(struct daemon *daemon, const struct task *task,
+                         const struct child_status *status, struct journal_run *run)
+{
+    static const int CODES[] = {0, ERR_FAILED, ERR_USAGE, ERR_UNKNOWN, ERR_BUSY, ERR_INTERRUPTED};
+    struct error err = ERROR_NONE;
+    if (task->run_id[0] && journal_find(daemon->journal, task->run_id, run, NULL) == 0 &&
+        run->outcome != OUTCOME_RUNNING)
+        return;
+    int code = !status->exited                                   ? ERR_CHILD
+               : (size_t)status->exit_status < ARRAY_SIZE(CODES) ? CODES[status->exit_status]
+                                                                 : ERR_FAILED;
+    *run = (struct journal_run){.ended_us = instant_now_us()};
+    snprintf(run->run_id, sizeof(run->run_id), "%s", task->run_id);
+    run->outcome = code == 0                                    ? OUTCOME_DONE
+                   : !status->exited || code == ERR_INTERRUPTED ? OUTCOME_INTERRUPTED
+                                                                : OUTCOME_FAILED;
+    if (code != 0)
+        snprintf(run->error_code, sizeof(run->error_code), "%s", error_code_name(code));
+    if (!status->exited)
+        snprintf(run->message, sizeof(run->message), "ended by signal %d (%s)", status->signal,
+                 strsignal(status->signal));
+    else if (code != 0)
+        snprintf(run->message, sizeof(run->message), "%s", task->last_line);
+    if (task->run_id[0] && journal_finish(daemon->journal, run, &err))
+        say_error(task->identity, task->run_id, "the outcome is not in the journal", &err);
+}
+
+static void say_outcome(const struct task *task, const struct journal_run *run)
+{
+    char took[UNITS_TEXT_MAX], stored[UNITS_TEXT_MAX];
+    duration_format(boot_now_us() - task->started_us, took);
+    if (run->outcome == OUTCOME_DONE)
+        say(LOG_INFO, task->identity, task->run_id, "done in %s%s%s%s%s", took,
+            run->backup_id[0] ? ", backup " : "", run->backup_id,
+            run->bytes_stored > 0 ? ", stored " : "",
+            run->bytes_stored > 0 ? size_format(run->bytes_stored, stored) : "");
+    else
+        say(run->outcome == OUTCOME_FAILED || run->outcome == OUTCOME_INTERRUPTED ? LOG_ERROR
+                                                                                  : LOG_INFO,
+            task->identity, task->run_id, "%s after %s: %s%s%s%s",
+            journal_outcome_name(run->outcome), took, run->message, run->hint[0] ? " (hint: " : "",
+            run->hint, run->hint[0] ? ")" : "");
+}
+
+/* Another try helps against what passes by itself: a lost connection, a lock, a crash; not against
+ * a wrong policy, and not if the time was not enough. */
+static bool is_worth_a_retry(const struct daemon *daemon, const struct task *task,
+                             const struct journal_run *run, const struct child_status *status)
+{
+    bool crashed = !status->exited;
+    bool passes =
+        run->outcome == OUTCOME_FAILED && error_is_retryable(error_code_from_name(run->error_code));
+    bool timed_out = task->timeout_us > 0 && boot_now_us() - task->started_us >= task->timeout_us;
+    return (crashed || passes) && !timed_out && !daemon->is_stopping &&
+           task->attempt <= task->retries;
+}
+
+static void retry(struct daemon *daemon, const struct task *failed)
+{
+    struct task *task = NULL;
+    struct error err = ERROR_NONE;
+    struct journal_run run = {.due_us = failed->due_us, .attempt = failed->attempt + 1};
+    char wait[UNITS_TEXT_MAX];
+    bool claimed = false;
+    snprintf(run.cluster, sizeof(run.cluster), "%s", failed->cluster);
+    snprintf(run.job, sizeof(run.job), "%s", failed->job);
+    snprintf(run.type, sizeof(run.type), "%s", job_type_name(failed->type));
+    if (journal_claim(daemon->journal, &run, &claimed, &err)) {
+        say_error(failed->identity, NULL, "is tried again without a claim", &err);
+        run.run_id[0] = '\0';
+    } else if (!claimed) {
+        return;
+    }
+    int rc = task_new_retry(failed, &task, &err);
+    if (!rc) {
+        int64_t delay_us = retry_delay_us(failed->attempt, failed->run_id);
+        task->not_before_us = boot_now_us() + delay_us;
+        snprintf(task->run_id, sizeof(task->run_id), "%s", run.run_id);
+        say(LOG_INFO, task->identity, task->run_id, "tried again in %s: attempt %d of %d",
+            duration_format(delay_us, wait), task->attempt, task->retries + 1);
+        rc = supervise_add(daemon, task, &err);
+    }
+    if (rc)
+        say_error(failed->identity, run.run_id, "is not tried again", &err);
+}
+
+static void end_run(struct daemon *daemon, const struct task *task,
+                    const struct child_status *status)
+{
+    struct journal_run run;
+    find_outcome(daemon, task, status, &run);
+    say_outcome(task, &run);
+    if (is_worth_a_retry(daemon, task, &run, status))
+        retry(daemon, task);
+}
+
+/* What will not run any more, for a reason of ours; its claim is closed. */
+static void give_up(struct daemon *daemon, const struct task *task, enum journal_outcome outcome,
+                    int code, const char *why)
+{
+    struct journal_run run = {.outcome = outcome, .ended_us = instant_now_us()};
+    struct error err = ERROR_NONE;
+    say(LOG_WARNING, task->identity, task->run_id, "%s", why);
+    if (task->is_lookup || task->run_id[0] == '\0')
+        return;
+    snprintf(run.run_id, sizeof(run.run_id), "%s", task->run_id);
+    snprintf(run.error_code, sizeof(run.error_code), "%s", code ? error_code_name(code) : "");
+    snprintf(run.message, sizeof(run.message), "%s", why);
+    if (journal_finish(daemon->journal, &run, &err))
+        say_error(task->identity, task->run_id, "the outcome is not in the journal", &err);
+}
+
+void supervise_supersede(struct daemon *daemon, const char *identity)
+{
+    for (size_t i = daemon->task_count; i-- > 0;) {
+        struct task *task = daemon->tasks[i];
+        if (strcmp(task->identity, identity) != 0 || !is_retry_waiting(task))
+            continue;
+        give_up(daemon, task, OUTCOME_SKIPPED, 0, "not tried again: the next due instant has come");
+        remove_task(daemon, i);
+    }
+}
+
+/* -- starting -------------------------------------------------------------------------------- */
+
+/* Work that loads the server or changes what another may read: one at a time per cluster. */
+static bool is_heavy(enum job_type type)
+{
+    return type == JOB_DUMP || type == JOB_SNAPSHOT || type == JOB_VACUUM || type == JOB_PRUNE;
+}
+
+static bool is_in_the_way(const struct task *other, const struct task *task)
+{
+    if (other == task || other->state == TASK_WAITING || other->is_lookup || task->is_lookup)
+        return false;
+    if (strcmp(other->identity, task->identity) == 0)
+        return true;
+    return strcmp(other->cluster, task->cluster) == 0 && is_heavy(other->type) &&
+           is_heavy(task->type);
+}
+
+static bool may_start(const struct daemon *daemon, const struct task *task, int64_t boot_us)
+{
+    if (task->state != TASK_WAITING || task->not_before_us > boot_us)
+        return false;
+    for (size_t i = 0; i < daemon->task_count; i++)
+        if (is_in_the_way(daemon->tasks[i], task))
+            return false;
+    return true;
+}
+
+/* Returns whether the task is still there. */
+static bool start_task(struct daemon *daemon, size_t index)
+{
+    struct task *task = daemon->tasks[index];
+    struct error err = ERROR_NONE;
+    char due[INSTANT_TEXT_MAX], why[ERROR_MESSAGE_MAX];
+    if (task_start(task, daemon->epoll_fd, &err) == 0) {
+        if (!task->is_lookup)
+            say(LOG_INFO, task->identity, task->run_id, "started for %s, attempt %d",
+                instant_format(task->due_us, due), task->attempt);
+        return true;
+    }
+    snprintf(why, sizeof(why), "it could not be started: %.1900s", err.message);
+    give_up(daemon, task, OUTCOME_FAILED, err.code, why);
+    if (task->is_lookup)
+        schedule_take_lookup(daemon, task, false);
+    else if (error_is_retryable(err.code) && task->attempt <= task->retries)
+        retry(daemon, task);
+    remove_task(daemon, index);
+    return false;
+}
+
+void supervise_start(struct daemon *daemon)
+{
+    int64_t boot_us = boot_now_us();
+    for (size_t i = 0; i < daemon->task_count && supervise_running(daemon) < DAEMON_RUNNING_MAX;)
+        if (!may_start(daemon, daemon->tasks[i], boot_us) || start_task(daemon, i))
+            i++;
+}
+
+/* -- while they run -------------------------------------------------------------------------- */
+
+static bool has_adopted_ended(struct daemon *daemon, const struct task *task)
+{
+    struct error err = ERROR_NONE;
+    if (process_alive(&task->process))
+        return false;
+    if (journal_recover(daemon->journal, task->cluster, task->job, NULL, NULL, &err))
+        say_error(task->identity, task->run_id, NULL, &err);
+    say(LOG_INFO, task->identity, task->run_id, "which an earlier daemon had started, has ended");
+    return true;
+}
+
+static bool has_ended(struct daemon *daemon, struct task *task)
+{
+    struct child_status status;
+    if (task->state == TASK_ADOPTED)
+        return has_adopted_ended(daemon, task);
+    if (task->state != TASK_RUNNING || !task_reap(task, daemon->epoll_fd, &status))
+        return false;
+    if (task->is_lookup)
+        schedule_take_lookup(daemon, task, status.exited && status.exit_status == 0);
+    else
+        end_run(daemon, task, &status);
+    return true;
+}
+
+void supervise_check(struct daemon *daemon)
+{
+    int64_t boot_us = boot_now_us();
+    for (size_t i = 0; i < daemon->task_count;) {
+        if (has_ended(daemon, daemon->tasks[i])) {
+            remove_task(daemon, i);
+            continue;
+        }
+        if (daemon->tasks[i]->state == TASK_RUNNING)
+            task_enforce(daemon->tasks[i], boot_us);
+        i++;
+    }
+}
+
+void supervise_stop(struct daemon *daemon, int64_t grace_us)
+{
+    for (size_t i = daemon->task_count; i-- > 0;) {
+        struct task *task = daemon->tasks[i];
+        if (task->state == TASK_RUNNING) {
+            say(LOG_INFO, task->identity, task->run_id, "told to stop");
+            task_stop(task, grace_us);
+        }
+    }
+}
+
+void supervise_drop_waiting(struct daemon *daemon)
+{
+    for (size_t i = daemon->task_count; i-- > 0;) {
+        if (daemon->tasks[i]->state != TASK_WAITING)
+            continue;
+        give_up(daemon, daemon->tasks[i], OUTCOME_INTERRUPTED, ERR_INTERRUPTED,
+                "the daemon was stopped before it began");
+        remove_task(daemon, i);
+    }
+}
+
+int64_t supervise_next_boot_us(const struct daemon *daemon)
+{
+    int64_t next_us = INT64_MAX, boot_us = boot_now_us();
+    for (size_t i = 0; i < daemon->task_count; i++) {
+        const struct task *task = daemon->tasks[i];
+        int64_t at_us = INT64_MAX;
+        if (task->state == TASK_ADOPTED)
+            at_us = boot_us + ADOPTED_POLL_US;
+        else if (task->state == TASK_RUNNING)
+            at_us = task->terminate_us < task->kill_us ? task->terminate_us : task->kill_us;
+        else if (task->not_before_us > boot_us)
+            at_us = task->not_before_us;
+        if (at_us < next_us)
+            next_us = at_us;
+    }
+    return next_us;
+}

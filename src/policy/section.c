@@ -137,7 +137,8 @@ static int out_of_range(struct reader *reader, const struct key *key,
     char low[UNITS_TEXT_MAX], high[UNITS_TEXT_MAX], what[128];
     if (key->type == VALUE_DURATION)
         snprintf(what, sizeof(what), "a duration from %s to %s (90s, 15m, 6h, 7d, 5w)",
-                 duration_format(key->low, low), duration_format(key->high, high));
+                 key->low ? duration_format(key->low, low) : "0s",
+                 duration_format(key->high, high));
     else if (key->type == VALUE_SIZE)
         snprintf(what, sizeof(what), "0 or a size from %s to %s (500kB, 50MB, 1GiB)",
                  size_format(key->low, low), size_format(key->high, high));
@@ -276,20 +277,30 @@ static const struct key *find_key(const struct section *section, const char *nam
     return section->also ? find_key(section->also, name) : NULL;
 }
 
+/* The section within `in` that has the key; sections are nested three deep at most. */
+static const struct section *search_sections(const struct section *in, const struct section *from,
+                                             const char *name)
+{
+    if (in != from && in != from->also && find_key(in, name))
+        return in;
+    for (size_t i = 0; i < in->count; i++) {
+        const struct section *inner = in->keys[i].section;
+        const struct section *found = inner ? search_sections(inner, from, name) : NULL;
+        if (found)
+            return found;
+    }
+    return NULL;
+}
+
 /* Where else the name is a key: the section one should have written it in. */
 static const char *other_section(const struct section *from, const char *name)
 {
-    const struct section *const places[] = {&section_job, &section_policy};
-    for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-        if (places[i] != from && find_key(places[i], name))
-            return places[i] == &section_job ? "a job" : "the top of the file";
-        for (size_t k = 0; k < places[i]->count; k++) {
-            const struct section *inner = places[i]->keys[k].section;
-            if (inner && inner != from && find_key(inner, name))
-                return inner->name;
-        }
-    }
-    return NULL;
+    const struct section *found = search_sections(&section_job, from, name);
+    if (!found)
+        found = search_sections(&section_policy, from, name);
+    if (found == &section_job)
+        return "a job";
+    return found == &section_policy ? "the top of the file" : found ? found->name : NULL;
 }
 
 static int unknown_key(struct reader *reader, const struct section *section,

@@ -1,6 +1,4 @@
 /* What a vacuum run did and what it found, as JSON; vacuum_report.h describes it. */
-#include <string.h>
-
 #include "base/json.h"
 #include "postgres/diagnosis.h"
 #include "work/vacuum.h"

@@ -1,5 +1,4 @@
 /* A worker of a vacuum run: takes the most urgent table, vacuums it, proves it, takes the next. */
-#include <errno.h>
 #include <limits.h>
 #include <string.h>
 
@@ -157,6 +156,24 @@ static int use_database(struct vacuum_worker *worker, size_t database, struct er
     return worker->cancel ? 0 : error_no_memory(err);
 }
 
+/* An old table is read as a whole, not only where the visibility map has gaps, and rows are frozen
+ * when they are as old as a quarter of the age at which autovacuum would come: else the next look
+ * finds the table as old as this one did. A quarter is the relation of the server's defaults. */
+static int set_freezing(struct vacuum_worker *worker, const struct vacuum_item *item,
+                        struct error *err)
+{
+    int rc = pg_execute(worker->conn, err,
+                        "reset vacuum_freeze_table_age; reset vacuum_multixact_freeze_table_age;"
+                        "reset vacuum_freeze_min_age");
+    if (rc || item->urgency.class > URGENCY_FREEZE)
+        return rc;
+    return pg_execute(worker->conn, err,
+                      "set vacuum_freeze_table_age = 0; set vacuum_multixact_freeze_table_age = 0;"
+                      "select pg_catalog.set_config('vacuum_freeze_min_age', least(%.0f,"
+                      " pg_catalog.current_setting('vacuum_freeze_min_age')::int)::text, false)",
+                      item->table.freeze_max_age / 4);
+}
+
 /* Limits of the table's statements: locks, the rest of the budget, and politeness, which ends where
  * the server is about to refuse writes. */
 static int set_limits(struct vacuum_worker *worker, const struct vacuum_item *item,
@@ -168,19 +185,17 @@ static int set_limits(struct vacuum_worker *worker, const struct vacuum_item *it
         rest_ms = (vacuum->deadline_us - instant_monotonic_us()) / 1000;
         rest_ms = rest_ms < 1 ? 1 : rest_ms > INT_MAX ? INT_MAX : rest_ms;
     }
-    bool is_urgent = item->urgency.class == URGENCY_WRAPAROUND;
     /* 0 would wait for ever. */
     lock_ms = lock_ms < 1 ? 1 : lock_ms > INT_MAX ? INT_MAX : lock_ms;
+    int rc = set_freezing(worker, item, err);
+    if (rc)
+        return rc;
     return pg_execute(worker->conn, err,
                       "set lock_timeout = %lld; set statement_timeout = %lld;"
-                      "set vacuum_cost_delay = %d; set vacuum_cost_limit = %d;"
-                      "%s vacuum_freeze_table_age%s; %s vacuum_multixact_freeze_table_age%s",
-                      (long long)lock_ms, (long long)rest_ms, is_urgent ? 0 : VACUUM_COST_DELAY_MS,
-                      1 + VACUUM_COST_LIMIT / vacuum->worker_count,
-                      item->urgency.class <= URGENCY_FREEZE ? "set" : "reset",
-                      item->urgency.class <= URGENCY_FREEZE ? " = 0" : "",
-                      item->urgency.class <= URGENCY_FREEZE ? "set" : "reset",
-                      item->urgency.class <= URGENCY_FREEZE ? " = 0" : "");
+                      "set vacuum_cost_delay = %d; set vacuum_cost_limit = %d",
+                      (long long)lock_ms, (long long)rest_ms,
+                      item->urgency.class == URGENCY_WRAPAROUND ? 0 : VACUUM_COST_DELAY_MS,
+                      1 + VACUUM_COST_LIMIT / vacuum->worker_count);
 }
 
 /* Since 18 both commands go down to partitions and inheriting tables unless told ONLY; those are

@@ -1,6 +1,4 @@
 /* Whether a vacuum run succeeded, and what people are told of it. */
-#include <string.h>
-
 #include "base/units.h"
 #include "work/vacuum.h"
 

@@ -109,19 +109,19 @@ static int read_schedule(struct reader *reader, const struct document_node *valu
 static int read_timezone(struct reader *reader, const struct document_node *value,
                          struct policy_job *job)
 {
-    if (value && !value->is_broken) {
-        job->timezone_place = (struct policy_place){value->line, value->column};
-        return value_copy(reader, value, "timezone", &job->timezone);
-    }
     job->timezone = strdup(reader->policy->timezone);
-    return job->timezone ? 0 : error_no_memory(reader->err);
+    if (!job->timezone)
+        return error_no_memory(reader->err);
+    if (!value || value->is_broken)
+        return 0;
+    return value_timezone(reader, value, &job->timezone, &job->timezone_place);
 }
 
 static int read_job(struct reader *reader, const struct document_node *name,
                     const struct document_node *map, struct policy_job *job)
 {
     if (map->kind != NODE_MAP)
-        return value_error(reader, map, "job \"%s\" must be a map of keys", job->name);
+        return value_error(reader, map, "job \"%s\" must be a mapping of keys", job->name);
     reader->job = NULL;
     reader->job_unavailable = false;
     int rc = read_type(reader, name, map, job);
@@ -164,7 +164,7 @@ int read_jobs(struct reader *reader, const struct document_node *key,
               const struct document_node *value, const struct policy_job *defaults)
 {
     if (value->kind != NODE_MAP)
-        return value_error(reader, value, "\"jobs\" must be a map of job names");
+        return value_error(reader, value, "\"jobs\" must be a mapping of job names");
     if (value->count > POLICY_JOBS_MAX)
         return value_error(reader, key, "%zu jobs, more than %d", value->count, POLICY_JOBS_MAX);
     reader->policy->jobs = calloc(value->count + 1, sizeof(struct policy_job));

@@ -15,6 +15,7 @@
 #include "policy/document.h"
 
 struct reader {
+    const struct policy_world *world;
     struct policy *policy;
     struct policy_problems *problems;
     struct error *err;
@@ -81,6 +82,10 @@ int value_error(struct reader *reader, const struct document_node *value, const 
 /* Copies the text of a scalar; a problem when it is none or empty. */
 int value_copy(struct reader *reader, const struct document_node *value, const char *name,
                char **ret_text);
+
+/* Copies the name of a time zone and asks the world about it; sets *ret_place. */
+int value_timezone(struct reader *reader, const struct document_node *value, char **ret_timezone,
+                   struct policy_place *ret_place);
 
 /* Readers of values that need more than a table. */
 int read_connection(struct reader *reader, const struct document_node *value, void *policy);

@@ -48,8 +48,8 @@ static int read_policy_timezone(struct reader *reader, const struct document_nod
     const struct document_node *value = map_value(root, "timezone");
     if (!value || value->is_broken)
         return 0;
-    reader->policy->timezone_place = (struct policy_place){value->line, value->column};
-    return value_copy(reader, value, "timezone", &reader->policy->timezone);
+    return value_timezone(reader, value, &reader->policy->timezone,
+                          &reader->policy->timezone_place);
 }
 
 static int read_defaults(struct reader *reader, const struct document_node *root,
@@ -59,7 +59,7 @@ static int read_defaults(struct reader *reader, const struct document_node *root
     if (!value)
         return 0;
     if (value->kind != NODE_MAP)
-        return value_error(reader, value, "\"defaults\" must be a map of keys");
+        return value_error(reader, value, "\"defaults\" must be a mapping of keys");
     return section_read(reader, &section_defaults, value, defaults);
 }
 
@@ -190,8 +190,7 @@ static void skip_mark(const char **text, size_t *length)
     }
 }
 
-static int read_text(struct reader *reader, const char *text, size_t length, policy_getenv get_env,
-                     void *context)
+static int read_text(struct reader *reader, const char *text, size_t length)
 {
     _cleanup_(document_freep) struct document *document = NULL;
     if (length > POLICY_BYTES_MAX)
@@ -202,17 +201,19 @@ static int read_text(struct reader *reader, const char *text, size_t length, pol
     if (rc)
         return rc == ERR_POLICY ? 0 : rc; /* it is among the problems */
     if (!document->root || document->root->kind != NODE_MAP)
-        return problems_error(reader->problems, 1, 1, reader->err,
-                              document->root && document->root->kind != NODE_NULL
-                                  ? "a policy is a map of keys: cluster, postgres, repository, jobs"
-                                  : "the file is empty");
-    rc = expand_all(document, get_env, context, reader->problems, reader->err);
+        return problems_error(
+            reader->problems, 1, 1, reader->err,
+            document->root && document->root->kind != NODE_NULL
+                ? "a policy is a mapping of keys: cluster, postgres, repository, jobs"
+                : "the file is empty");
+    rc = expand_all(document, reader->world->get_env, reader->world->context, reader->problems,
+                    reader->err);
     return rc ? rc : read_policy(reader, document->root);
 }
 
-int policy_parse(const char *file, const char *text, size_t length, policy_getenv get_env,
-                 void *context, struct policy **ret_policy, struct policy_problems *ret_problems,
-                 struct error *err)
+int policy_parse_in(const struct policy_world *world, const char *file, const char *text,
+                    size_t length, struct policy **ret_policy, struct policy_problems *ret_problems,
+                    struct error *err)
 {
     _cleanup_(policy_freep) struct policy *policy = NULL;
     *ret_problems = (struct policy_problems){0};
@@ -221,8 +222,8 @@ int policy_parse(const char *file, const char *text, size_t length, policy_geten
         rc = hash_text(text, length, policy->sha256, err);
     if (rc)
         return rc;
-    struct reader reader = {.policy = policy, .problems = ret_problems, .err = err};
-    rc = read_text(&reader, text, length, get_env, context);
+    struct reader reader = {.world = world, .policy = policy, .problems = ret_problems, .err = err};
+    rc = read_text(&reader, text, length);
     if (!rc && ret_problems->error_count == 0)
         rc = policy_warn(&reader);
     if (rc)
@@ -233,4 +234,12 @@ int policy_parse(const char *file, const char *text, size_t length, policy_geten
                          ret_problems->error_count == 1 ? "" : "s");
     *ret_policy = TAKE(policy);
     return 0;
+}
+
+int policy_parse(const char *file, const char *text, size_t length, policy_getenv get_env,
+                 void *context, struct policy **ret_policy, struct policy_problems *ret_problems,
+                 struct error *err)
+{
+    const struct policy_world world = {.get_env = get_env, .context = context};
+    return policy_parse_in(&world, file, text, length, ret_policy, ret_problems, err);
 }

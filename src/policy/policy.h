@@ -119,11 +119,23 @@ struct policy_problems {
 /* Looks up a ${VAR}; NULL when it is not set. context is the caller's. */
 typedef const char *(*policy_getenv)(const char *name, void *context);
 
+/* What a parse may ask of the world, so that all problems of a file come at once. */
+struct policy_world {
+    policy_getenv get_env;
+    /* 0, or a negative code with the reason when this is no time zone; NULL: any name will do. */
+    int (*check_zone)(const char *name, void *context, struct error *err);
+    void *context;
+};
+
 /*
  * Parses text (the content of `file`, a name for messages). 0 and *ret_policy, or ERR_POLICY with
  * at least one error among the problems and a summary in err. Problems are filled either way; the
  * caller clears them.
  */
+int policy_parse_in(const struct policy_world *world, const char *file, const char *text,
+                    size_t length, struct policy **ret_policy, struct policy_problems *ret_problems,
+                    struct error *err);
+/* The same where zones need not be checked. */
 int policy_parse(const char *file, const char *text, size_t length, policy_getenv get_env,
                  void *context, struct policy **ret_policy, struct policy_problems *ret_problems,
                  struct error *err);

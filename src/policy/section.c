@@ -64,7 +64,7 @@ static int must_be(struct reader *reader, const struct document_node *value, con
                    const char *what)
 {
     char shown[64];
-    static const char *const KINDS[] = {"nothing", NULL, "a list", "a map of keys"};
+    static const char *const KINDS[] = {"nothing", NULL, "a list", "a mapping of keys"};
     if (KINDS[value->kind])
         return value_error(reader, value, "\"%s\" must be %s, not %s", name, what,
                            KINDS[value->kind]);
@@ -228,7 +228,7 @@ static int read_sections(struct reader *reader, const struct key *key,
     for (size_t i = 0; i < value->count && !rc; i++) {
         const struct document_node *item = value->entries[i].value;
         if (item->kind != NODE_MAP)
-            rc = must_be(reader, item, key->name, "a list of maps");
+            rc = must_be(reader, item, key->name, "a list of mappings");
         else
             rc = section_read(reader, key->section, item, NULL);
     }
@@ -257,7 +257,7 @@ static int read_value(struct reader *reader, const struct key *key,
         return read_words(reader, key, value);
     case VALUE_SECTION:
         if (value->kind != NODE_MAP)
-            return must_be(reader, value, key->name, "a map of keys");
+            return must_be(reader, value, key->name, "a mapping of keys");
         return section_read(reader, key->section, value, place);
     case VALUE_SECTIONS:
         return read_sections(reader, key, value);

@@ -70,12 +70,33 @@ int read_job_connection(struct reader *reader, const struct document_node *value
     return read_string(reader, value, &target->connection);
 }
 
+int value_timezone(struct reader *reader, const struct document_node *value, char **ret_timezone,
+                   struct policy_place *ret_place)
+{
+    struct error fault = ERROR_NONE;
+    char shown[64];
+    *ret_place = (struct policy_place){value->line, value->column};
+    int rc = value_copy(reader, value, "timezone", ret_timezone);
+    if (rc || value->kind != NODE_TEXT || !*value->text || !reader->world->check_zone)
+        return rc;
+    rc = reader->world->check_zone(value->text, reader->world->context, &fault);
+    if (rc == ERR_MEMORY)
+        return error_no_memory(reader->err);
+    if (!rc)
+        return 0;
+    if (value->source)
+        return value_error(reader, value, "timezone \"%s\" is none when expanded",
+                           value_shown(value, shown));
+    return value_error(reader, value, "timezone: %s%s%s%s", fault.message,
+                       fault.hint[0] ? " (" : "", fault.hint, fault.hint[0] ? ")" : "");
+}
+
 int read_keep(struct reader *reader, const struct document_node *value, void *job)
 {
     struct policy_job *target = job;
     if (value->kind != NODE_MAP || value->count == 0)
         return value_error(reader, value,
-                           "\"keep\" must be a map with at least one of within, last, hourly, "
+                           "\"keep\" must be a mapping with at least one of within, last, hourly, "
                            "daily, weekly, monthly, yearly");
     target->keep.is_set = true;
     target->keep.line = value->line;

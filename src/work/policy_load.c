@@ -10,7 +10,7 @@
 #include "policy/connection.h"
 #include "policy/problems.h"
 
-enum { PASSWORD_BYTES_MAX = 4096 };
+enum { PASSWORD_BYTES_MAX = 4096, ZONE_TABLE_BYTES_MAX = 1 << 20, ZONE_NAMES_MAX = 2000 };
 
 struct policy_set {
     struct policy_file *files;
@@ -279,29 +279,36 @@ static int check_secrets(struct policy_file *file, const struct stat *status, st
     return rc;
 }
 
-static int check_zone(struct policy_file *file, const char *name, const struct policy_place *at,
-                      struct error *err)
+/* The nearest name of the zones that have a place on the map; "" when none is near. */
+static void suggest_zone(const char *name, char nearest[SUGGEST_LENGTH_MAX + 1])
 {
-    _cleanup_(zone_freep) struct zone *zone = NULL;
-    struct error fault = ERROR_NONE;
-    int rc = zone_load(name, &zone, &fault);
-    if (rc == ERR_MEMORY)
-        return error_no_memory(err);
-    if (!rc)
-        return 0;
-    return problems_error(&file->problems, at->line ? at->line : 1, at->line ? at->column : 1, err,
-                          "timezone: %s%s%s%s", fault.message, fault.hint[0] ? " (" : "",
-                          fault.hint, fault.hint[0] ? ")" : "");
+    _cleanup_(buf_clear) struct buf table = BUF_INIT(ZONE_TABLE_BYTES_MAX);
+    _cleanup_(strv_clear) struct strv names = STRV_INIT(ZONE_NAMES_MAX);
+    nearest[0] = '\0';
+    if (file_read(ZONE_FOLDER "/zone.tab", &table, NULL))
+        return;
+    char *rest = NULL;
+    for (char *line = strtok_r(table.data, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        char *column = *line == '#' ? NULL : strchr(line, '\t');
+        column = column ? strchr(column + 1, '\t') : NULL;
+        if (column && strv_addf(&names, NULL, "%.*s", (int)strcspn(column + 1, "\t"), column + 1))
+            return;
+    }
+    const char *found =
+        suggest_nearest(name, (const char *const *)(const void *)names.items, names.count);
+    snprintf(nearest, SUGGEST_LENGTH_MAX + 1, "%s", found ? found : "");
 }
 
-static int check_zones(struct policy_file *file, struct error *err)
+static int check_zone(const char *name, void *context, struct error *err)
 {
-    const struct policy *policy = file->policy;
-    int rc = check_zone(file, policy->timezone, &policy->timezone_place, err);
-    for (size_t i = 0; i < policy->job_count && !rc; i++)
-        if (policy->jobs[i].timezone_place.line)
-            rc = check_zone(file, policy->jobs[i].timezone, &policy->jobs[i].timezone_place, err);
-    return rc;
+    _cleanup_(zone_freep) struct zone *zone = NULL;
+    char nearest[SUGGEST_LENGTH_MAX + 1];
+    (void)context;
+    int rc = zone_load(name, &zone, err);
+    if (rc != ERR_USAGE)
+        return rc;
+    suggest_zone(name, nearest);
+    return *nearest ? error_hint(err, "did you mean \"%s\"?", nearest) : rc;
 }
 
 static const char *from_environment(const char *name, void *context)
@@ -341,18 +348,14 @@ static int load_file(const char *path, struct policy_file *file, struct error *e
     int rc = read_file(file, &text, &status, err);
     if (rc || file->problems.error_count)
         return rc;
-    rc = policy_parse(path, buf_text(&text), text.length, from_environment, NULL, &file->policy,
-                      &file->problems, &fault);
+    const struct policy_world world = {.get_env = from_environment, .check_zone = check_zone};
+    rc = policy_parse_in(&world, path, buf_text(&text), text.length, &file->policy, &file->problems,
+                         &fault);
     if (rc && rc != ERR_POLICY) {
         error_set(err, rc, "%s", fault.message);
         return rc;
     }
-    if (!rc)
-        rc = check_zones(file, err);
-    else
-        rc = 0;
-    if (!rc && file->policy)
-        rc = check_secrets(file, &status, err);
+    rc = file->policy ? check_secrets(file, &status, err) : 0;
     settle(file);
     if (text.data)
         explicit_bzero(text.data, text.length);

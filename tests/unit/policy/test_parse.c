@@ -95,7 +95,7 @@ static const struct {
 } CASES[] = {
     {"", "1:1: the file is empty\n"},
     {"# nothing\n", "1:1: the file is empty\n"},
-    {"- a\n", "1:1: a policy is a map of keys: cluster, postgres, repository, jobs\n"},
+    {"- a\n", "1:1: a policy is a mapping of keys: cluster, postgres, repository, jobs\n"},
     {"cluster: x\n",
      "1:1: \"postgres\" is missing, as in: postgres: {connection: ${DATABASE_URL}}\n"
      "1:1: \"repository\" is missing, as in: repository: {url: file:///srv/pgcairn}\n"},
@@ -104,7 +104,7 @@ static const struct {
     {"postgres: {connection: dbname=a}\nrepository: {url: file:///a}\n",
      "1:1: \"cluster\", the name of the server is missing\n"},
     {CASE_HEAD, "1:1: warning: no jobs: nothing is ever backed up\n"},
-    {CASE_HEAD "jobs: []\n", "4:7: \"jobs\" must be a map of job names\n"},
+    {CASE_HEAD "jobs: []\n", "4:7: \"jobs\" must be a mapping of job names\n"},
     {CASE_HEAD "jobs: {a b: {type: dump}}\n",
      "4:8: job name \"a b\" must be 1 to 63 letters, digits, \"-\" or \"_\"\n"},
     {CASE_HEAD "jobs: {a: {schedule: \"1 2 * * *\"}}\n",
@@ -112,7 +112,7 @@ static const struct {
     {CASE_HEAD "jobs: {a: {type: backup}}\n",
      "4:18: unknown job type \"backup\" (available: dump, vacuum, prune)\n"},
     {CASE_HEAD "jobs: {a: {type: dump, keep: {}}}\n",
-     "4:30: \"keep\" must be a map with at least one of within, last, hourly, daily, weekly, "
+     "4:30: \"keep\" must be a mapping with at least one of within, last, hourly, daily, weekly, "
      "monthly, yearly\n"},
     {CASE_HEAD "jobs: {a: {type: dump, keep: {last: 0, within: 30, daily: 10001}}}\n",
      "4:37: \"last\" must be a whole number from 1 to 10000, not \"0\"\n"

@@ -39,7 +39,7 @@ static int exists(const struct repository *repository, int64_t number, bool *ret
  * double until one is absent, then halving. */
 static int find_tip(struct repository *repository, int64_t *ret_number, struct error *err)
 {
-    int64_t low = repository->evidence_number, high, step = 1;
+    int64_t low = repository->evidence_number, high = low, step = 1;
     bool found = low == 0;
     int rc = found ? 0 : exists(repository, low, &found, err);
     if (rc)

@@ -9,10 +9,11 @@ struct code_row {
     const char *name;
     int exit_status;
     bool retryable;
+    const char *cure;
 };
 
 static const struct code_row CODES[] = {
-#define X(code, name, status, retryable) {code, name, status, retryable},
+#define X(code, name, status, retryable, cure) {code, name, status, retryable, cure},
     ERROR_LIST(X)
 #undef X
 };
@@ -113,6 +114,14 @@ void error_clear(struct error *err)
     err->code = 0;
     err->message[0] = '\0';
     err->hint[0] = '\0';
+}
+
+const char *error_cure(const struct error *err)
+{
+    const struct code_row *row = find_code(err->code);
+    if (err->hint[0])
+        return err->hint;
+    return row && row->cure ? row->cure : "";
 }
 
 const char *error_code_name(int code)

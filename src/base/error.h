@@ -21,35 +21,43 @@
 #include "base/cleanup.h"
 
 /*
- * X(enumerator, name in JSON, exit status of the program, worth another try)
- * Exit statuses: 1 the work failed, 2 usage or policy, 3 could not tell, 4 busy, 5 interrupted.
+ * X(enumerator, name in JSON, exit status of the program, worth another try, cure)
+ * Exit statuses: 1 the work failed, 2 usage or policy, 3 could not tell, 4 busy, 5 interrupted. The
+ * cure is the hint of an error that was given none of its own; NULL where only the place knows.
  */
 #define ERROR_LIST(X)                                                                              \
-    X(ERR_USAGE, "usage", 2, false)           /* wrong command line */                             \
-    X(ERR_POLICY, "policy", 2, false)         /* wrong policy file */                              \
-    X(ERR_FAILED, "failed", 1, false)         /* the work could not be done */                     \
-    X(ERR_MEMORY, "out_of_memory", 1, true)   /* an allocation failed */                           \
-    X(ERR_LIMIT, "limit", 1, false)           /* a named limit was reached */                      \
-    X(ERR_IO, "io", 1, false)                 /* the operating system refused */                   \
-    X(ERR_NO_SPACE, "no_space", 1, false)     /* disk or quota full */                             \
-    X(ERR_PERMISSION, "permission", 1, false) /* no right to do it, here or on the server */       \
-    X(ERR_NOT_FOUND, "not_found", 1, false)   /* the named thing does not exist */                 \
-    X(ERR_EXISTS, "exists", 1, false)         /* it exists and must not be overwritten */          \
-    X(ERR_CORRUPT, "corrupt", 1, false)       /* stored bytes are not what was stored */           \
-    X(ERR_SQL, "sql", 1, false)               /* the server refused a statement */                 \
-    X(ERR_CONFLICT, "conflict", 1, true)      /* lock timeout, deadlock, changed under us */       \
-    X(ERR_CONNECTION, "connection", 3, true)  /* a server can't be reached or went away */         \
-    X(ERR_AUTH, "authentication", 3, false)   /* a server refused who we are */                    \
-    X(ERR_UNKNOWN, "unknown", 3, false)       /* could not tell: unreadable listing or manifest */ \
-    X(ERR_TIMEOUT, "timeout", 1, true)        /* took longer than allowed */                       \
-    X(ERR_BUSY, "busy", 4, true)              /* another run holds the lock */                     \
-    X(ERR_INTERRUPTED, "interrupted", 5, false) /* SIGINT or SIGTERM */                            \
-    X(ERR_CHILD, "child", 1, false)             /* a child process failed */
+    X(ERR_USAGE, "usage", 2, false, "\"pgcairn help\" lists the commands and their options")       \
+    X(ERR_POLICY, "policy", 2, false, "\"pgcairn policy check\" shows every problem of a policy")  \
+    X(ERR_FAILED, "failed", 1, false, NULL)                                                        \
+    X(ERR_MEMORY, "out_of_memory", 1, true, "free memory, or lower jobs: in the policy")           \
+    X(ERR_LIMIT, "limit", 1, false, "this is a limit of pgcairn's; please report what needs more") \
+    X(ERR_IO, "io", 1, false, "check the disk, the mount and the path named above")                \
+    X(ERR_NO_SPACE, "no_space", 1, false,                                                          \
+      "free space, or let \"pgcairn prune CLUSTER --apply\" remove what retention allows")         \
+    X(ERR_PERMISSION, "permission", 1, false,                                                      \
+      "check owner and mode of the path, or the role's rights")                                    \
+    X(ERR_NOT_FOUND, "not_found", 1, false,                                                        \
+      "check the name; \"pgcairn list\" shows what there is")                                      \
+    X(ERR_EXISTS, "exists", 1, false, "nothing is overwritten: choose another name or remove it")  \
+    X(ERR_CORRUPT, "corrupt", 1, false,                                                            \
+      "restore from another backup (pgcairn list), and find out what changed the stored file")     \
+    X(ERR_SQL, "sql", 1, false, "the server's log has the whole statement and its context")        \
+    X(ERR_CONFLICT, "conflict", 1, true, "try again when nothing else changes the same objects")   \
+    X(ERR_CONNECTION, "connection", 3, true,                                                       \
+      "see the server's log for why; a scheduled run is tried again by itself")                    \
+    X(ERR_AUTH, "authentication", 3, false,                                                        \
+      "check user and password, and the server's pg_hba.conf")                                     \
+    X(ERR_UNKNOWN, "unknown", 3, false,                                                            \
+      "nothing is deleted while something can't be read: mend it first")                           \
+    X(ERR_TIMEOUT, "timeout", 1, true, "raise timeout: of the job, or find out what was slow")     \
+    X(ERR_BUSY, "busy", 4, true, "wait for the other run to end; \"pgcairn status\" shows it")     \
+    X(ERR_INTERRUPTED, "interrupted", 5, false, "nothing half-written was left; run it again")     \
+    X(ERR_CHILD, "child", 1, false, "run the program by hand with the same connection to see more")
 
 enum error_code {
     ERR_OK = 0,
     ERR_FIRST_ = -1000,
-#define X(code, name, status, retryable) code,
+#define X(code, name, status, retryable, cure) code,
     ERROR_LIST(X)
 #undef X
 };
@@ -84,6 +92,9 @@ int error_prefix(struct error *err, const char *format, ...) _printf_(2, 3);
 int error_no_memory(struct error *err);
 
 void error_clear(struct error *err);
+
+/* The hint, or else the cure of the error's code; "" when there is neither. */
+const char *error_cure(const struct error *err);
 
 const char *error_code_name(int code);      /* "no_space" */
 int error_code_from_name(const char *name); /* ERR_OK when no code has that name */

@@ -49,7 +49,8 @@ void log_error(const char *subject, const struct error *err)
         buf_addf(&line, "pgcairn: %s: %s\n", subject, err->message);
     else
         buf_addf(&line, "pgcairn: %s\n", err->message);
-    if (err->hint[0])
-        buf_addf(&line, "  hint: %s\n", err->hint);
+    const char *cure = error_cure(err);
+    if (cure[0])
+        buf_addf(&line, "  hint: %s\n", cure);
     write_out(&line);
 }

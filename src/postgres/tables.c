@@ -46,11 +46,11 @@ static const char LIST_TABLES[] =
     "  pg_catalog.has_table_privilege(c.oid, 'select')"
     "    and pg_catalog.has_schema_privilege(n.oid, 'usage'),"
     "  pg_catalog.row_security_active(c.oid),"
-    "  coalesce(pg_catalog.pg_relation_size(c.oid), 0)"
-    "    + coalesce(pg_catalog.pg_relation_size(nullif(c.reltoastrelid, 0)), 0),"
-    "  coalesce(pg_catalog.pg_relation_size(c.oid), 0)"
+    "  coalesce(pg_catalog.pg_relation_size(case when $1::bool then c.oid end), 0)"
+    "    + coalesce(pg_catalog.pg_relation_size(case when $1::bool then nullif(c.reltoastrelid, 0) end), 0),"
+    "  coalesce(pg_catalog.pg_relation_size(case when $1::bool then c.oid end), 0)"
     "    / pg_catalog.current_setting('block_size')::bigint,"
-    "  coalesce(pg_catalog.pg_relation_size(nullif(c.reltoastrelid, 0)), 0),"
+    "  coalesce(pg_catalog.pg_relation_size(case when $1::bool then nullif(c.reltoastrelid, 0) end), 0),"
     "  config.oid is not null "
     "from pg_catalog.pg_class c"
     "  join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
@@ -112,10 +112,10 @@ static bool fill_table(const PGresult *result, int row, struct pg_table *table)
            table->load_schema && table->load_name;
 }
 
-int pg_list_tables(PGconn *conn, struct pg_tables *ret_tables, struct error *err)
+int pg_list_tables(PGconn *conn, bool with_sizes, struct pg_tables *ret_tables, struct error *err)
 {
     _cleanup_(pg_result_freep) PGresult *result = NULL;
-    int rc = pg_query(conn, &result, err, LIST_TABLES, NULL);
+    int rc = pg_query(conn, &result, err, LIST_TABLES, with_sizes ? "true" : "false", NULL);
     if (rc)
         return error_prefix(err, "could not list the tables");
     size_t count = (size_t)PQntuples(result);

@@ -25,10 +25,10 @@ struct pg_table {
     char *condition; /* "WHERE ..." of an extension's configuration table; "" for all rows */
     bool is_foreign, is_unlogged, is_heap;
     bool is_extension_config; /* its extension may have filled it already where it is restored */
-    bool can_select;     /* the role may read every column */
-    bool is_row_secured; /* row security would apply to the role: COPY would refuse */
-    int64_t bytes;       /* main fork and TOAST */
-    int64_t heap_blocks; /* of the main fork */
+    bool can_select;          /* the role may read every column */
+    bool is_row_secured;      /* row security would apply to the role: COPY would refuse */
+    int64_t bytes;            /* main fork and TOAST */
+    int64_t heap_blocks;      /* of the main fork */
     int64_t toast_bytes;
 };
 
@@ -37,7 +37,9 @@ struct pg_tables {
     size_t count;
 };
 
-int pg_list_tables(PGconn *conn, struct pg_tables *ret_tables, struct error *err);
+/* Asking for a table's size takes a lock on it, and waits for one: with_sizes is for a session that
+ * has the locks; without, sizes are 0. */
+int pg_list_tables(PGconn *conn, bool with_sizes, struct pg_tables *ret_tables, struct error *err);
 void pg_tables_clear(struct pg_tables *tables);
 
 /* The first difference in what matters to a dump (OID, names, columns, condition) as words, or NULL

@@ -152,7 +152,7 @@ static int make_durable(struct file_writer *writer, struct stat *ret_st, struct 
                          "\"%s\": %lld bytes were written, but the file system holds %lld", key,
                          (long long)writer->written, (long long)ret_st->st_size);
     if (ret_st->st_nlink == 0)
-        return error_set(err, ERR_CONFLICT, "\"%s\" was removed while it was being written", key);
+        return error_set(err, ERR_IO, "\"%s\" was removed while it was being written", key);
     return 0;
 }
 

@@ -22,6 +22,13 @@ static const char FIND_WAITER[] =
     "  join pg_catalog.pg_stat_activity o on o.pid = b.pid where o.application_name = $1) "
     "order by w.query_start limit 1";
 
+static const char FIND_HOLDER[] =
+    "select l.relation::pg_catalog.regclass, l.pid, pg_catalog.left(a.query, 200) "
+    "from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a using (pid) "
+    "where l.granted and l.locktype = 'relation' and l.mode = 'AccessExclusiveLock' "
+    "and l.database = (select oid from pg_catalog.pg_database where datname = "
+    "pg_catalog.current_database()) and l.relation >= 16384 order by a.xact_start limit 1";
+
 static void database_clear(struct dump_database *database)
 {
     crew_free(database->crew);
@@ -65,32 +72,52 @@ static bool is_changed_table(const struct error *err)
 static int lock_tables(struct dump_database *database, const struct pg_tables *tables,
                        struct error *err)
 {
-    long long lock_wait_ms = database->dump->work->job->lock_wait_us / 1000;
-    int rc = pg_execute(database->coordinator, err,
-                        "begin isolation level repeatable read, read only;"
-                        "set local lock_timeout = %lld",
-                        lock_wait_ms);
+    int rc = 0;
     for (size_t next = 0; next < tables->count && !rc;)
         rc = lock_batch(database->coordinator, tables, &next, err);
     if (rc && is_changed_table(err))
         rc = err->code = ERR_CONFLICT;
-    if (rc == ERR_CONFLICT)
-        error_prefix(err, "could not lock the tables within lock_wait");
-    return rc ? rc : pg_execute(database->coordinator, err, "set local lock_timeout = 0");
+    return rc;
 }
 
-/* Lists, locks, takes the snapshot, and lists again: what is dumped is what was locked. */
+/* Says who has the lock that was not to be had; what can't be learnt about it is left out. */
+static int name_holder(struct dump_database *database, struct error *err)
+{
+    _cleanup_(pg_result_freep) PGresult *result = NULL;
+    struct error ignored;
+    error_prefix(err, "could not lock the tables within lock_wait");
+    if (pg_query(database->watcher, &result, &ignored, FIND_HOLDER, NULL) == 0 &&
+        PQntuples(result) > 0)
+        error_prefix(err, "table %s is locked by process %s (%s)", pg_text(result, 0, 0),
+                     pg_text(result, 0, 1), pg_text(result, 0, 2));
+    return err->code;
+}
+
+/* Lists, locks, takes the snapshot, and lists again: what is dumped is what was locked. The
+ * second list asks for sizes, which takes locks of its own. */
 static int hold_tables(struct dump_database *database, struct error *err)
 {
     _cleanup_(pg_tables_clear) struct pg_tables before = {0};
-    int rc = pg_list_tables(database->watcher, &before, err);
+    long long lock_wait_ms = database->dump->work->job->lock_wait_us / 1000;
+    int rc = pg_execute(database->watcher, err, "set lock_timeout = %lld", lock_wait_ms);
+    if (!rc)
+        rc = pg_execute(database->coordinator, err,
+                        "begin isolation level repeatable read, read only;"
+                        "set local lock_timeout = %lld",
+                        lock_wait_ms);
+    if (!rc)
+        rc = pg_list_tables(database->watcher, false, &before, err);
     if (!rc)
         rc = lock_tables(database, &before, err);
     if (!rc)
         rc = pg_query_text(database->coordinator, &database->snapshot, err,
                            "select pg_catalog.pg_export_snapshot()");
     if (!rc)
-        rc = pg_list_tables(database->coordinator, &database->tables, err);
+        rc = pg_list_tables(database->coordinator, true, &database->tables, err);
+    if (rc == ERR_CONFLICT)
+        return name_holder(database, err);
+    if (!rc)
+        rc = pg_execute(database->coordinator, err, "set local lock_timeout = 0");
     if (rc)
         return rc;
     char text[512];

@@ -59,7 +59,8 @@ static void end_child(void *child)
 /* A lock that pg_dump did not get, or one it lost to a cancel, is worth another try. */
 static void mark_conflict(struct child *child, struct error *err)
 {
-    if (strstr(child->stderr_text, "lock timeout") || strstr(child->stderr_text, "deadlock") ||
+    if (strstr(child->stderr_text, "lock timeout") ||
+        strstr(child->stderr_text, "statement timeout") || strstr(child->stderr_text, "deadlock") ||
         strstr(child->stderr_text, "could not obtain lock"))
         err->code = ERR_CONFLICT;
     else if (strstr(child->stderr_text, "server closed the connection") ||

@@ -189,7 +189,7 @@ static void fill_outcome(struct journal_run *run, int rc, const struct error *er
         return;
     snprintf(run->error_code, sizeof(run->error_code), "%s", error_code_name(rc));
     snprintf(run->message, sizeof(run->message), "%s", error->message);
-    snprintf(run->hint, sizeof(run->hint), "%s", error->hint);
+    snprintf(run->hint, sizeof(run->hint), "%s", error_cure(error));
 }
 
 /* The due instant is another run's, done or under way. */

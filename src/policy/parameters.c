@@ -65,6 +65,11 @@ static const struct parameter PARAMETERS[] = {
     {"sslcertmode", PARAMETER_REFUSE, NEWER},
     {"scram_client_key", PARAMETER_REFUSE, NEWER},
     {"scram_server_key", PARAMETER_REFUSE, NEWER},
+    {"oauth_issuer", PARAMETER_REFUSE, NEWER},
+    {"oauth_client_id", PARAMETER_REFUSE, NEWER},
+    {"oauth_client_secret", PARAMETER_REFUSE, NEWER},
+    {"oauth_scope", PARAMETER_REFUSE, NEWER},
+    {"sslkeylogfile", PARAMETER_REFUSE, NEWER},
 
     /* Other names for the same. */
     {"username", PARAMETER_RENAME, "user"},

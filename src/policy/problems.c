@@ -13,8 +13,8 @@ static void flatten(char *text)
             *text = '?';
 }
 
-static int add(struct policy_problems *problems, bool is_warning, int line, int column,
-               struct error *err, const char *format, va_list args)
+_printf_(6, 0) static int add(struct policy_problems *problems, bool is_warning, int line,
+                              int column, struct error *err, const char *format, va_list args)
 {
     if (problems->count >= POLICY_PROBLEMS_MAX) {
         problems->error_count += !is_warning;

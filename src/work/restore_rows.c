@@ -189,6 +189,16 @@ static int load_members(struct loader *loader, struct volume_reader *reader, str
     }
 }
 
+/* Rows that the server refuses may be rows that were damaged: then the volume is to blame, not what
+ * its bytes happened to turn into. */
+static int blame_volume(struct volume_reader *reader, struct error *err)
+{
+    struct error damage = ERROR_NONE;
+    if (volume_read_finish(reader, &damage) == ERR_CORRUPT)
+        *err = damage;
+    return err->code;
+}
+
 static int load_volume(struct loader *loader, const struct restore_volume *volume,
                        struct error *err)
 {
@@ -197,6 +207,8 @@ static int load_volume(struct loader *loader, const struct restore_volume *volum
                                  &reader, err);
     if (!rc)
         rc = load_members(loader, reader, err);
+    if (rc == ERR_SQL)
+        return blame_volume(reader, err);
     return rc ? rc : volume_read_finish(reader, err);
 }
 

@@ -109,7 +109,7 @@ def test_no_privilege_on_one_table(server, small, workspace):
     try:
         server.psql(small, "grant select on all tables in schema public to reader; create table \"Private\" as select 1 as v")
         ws = workspace([small], connection=server.url(small, "reader"))
-        fails(ws, 1, "Private", "permission")
+        fails(ws, 1, "Private", "may not read", "grant")
         server.psql(small, "grant select on \"Private\" to reader")
         assert ws.dump()
     finally:
@@ -132,10 +132,10 @@ def test_row_security_hides_no_rows(server, small, workspace, force):
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction", "statement"])
-def test_a_pooler_in_between(server, small, workspace, tmp_path, mode):
+def test_a_pooler_in_between(server, small, workspace, mode):
     """A real PgBouncer. What it shares between clients a dump must have for itself."""
     port = free_port()
-    folder = tmp_path / "pooler"
+    folder = server.root / f"pooler-{mode}"
     folder.mkdir()
     (folder / "users.txt").write_text(f'"postgres" "{PASSWORD}"\n')
     (folder / "pgbouncer.ini").write_text(f"""
@@ -223,7 +223,7 @@ def test_state_folder_not_writable(small, workspace):
     ws.repository.chmod(0o777)
     ws.state.chmod(0o555)
     run = ws.run("run", "demo/nightly", env={"STATE_DIRECTORY": "/proc/no/such/place"})
-    assert "journal" in run.err.lower()
+    assert "not recorded" in run.err
     assert len(ws.good_backups()) == 1
 
 
@@ -288,7 +288,7 @@ def test_a_policy_with_ten_mistakes(tmp_path):
 
 
 @pytest.mark.parametrize("text, word", [
-    ("", "empty"), ("- a\n- b\n", "mapping"), ("cluster: [", ""), ("cluster: a\ncluster: b\n", "cluster"), ("\x00\x01", ""),
+    ("", "empty"), ("- a\n- b\n", "map"), ("cluster: [", ""), ("cluster: a\ncluster: b\n", "cluster"), ("\x00\x01", ""),
     ("cluster: &a a\ntimezone: *a\n", ""), ("x: " * 5000, ""),
 ])
 def test_what_is_no_policy(tmp_path, text, word):

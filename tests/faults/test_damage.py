@@ -104,7 +104,7 @@ def test_latest_is_the_newest_good_one(ws, server, app, restored):
     """A newer dump whose manifest is gone is passed over."""
     newer = ws.dump()
     rewrite(ws.backup_folder(newer) / "manifest.json", lambda data: None)
-    run = ws.run("restore", "dump", "demo", "latest", "--into", restored, "--dry-run")
+    run = ws.run("restore", "dump", "demo", "latest", "--into", restored, "--dry-run", json=True)
     assert ws.id in run.out and newer not in run.out
     ws.run("restore", "dump", "demo", "latest", "--into", restored)
     assert_equal_databases(server, app, restored)

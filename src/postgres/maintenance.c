@@ -18,6 +18,7 @@ enum {
     COLUMN_OWNER,
     COLUMN_KIND,
     COLUMN_SYSTEM,
+    COLUMN_SHARED,
     COLUMN_PARENT,
     COLUMN_CAN_VACUUM,
     COLUMN_CAN_ANALYZE,
@@ -96,7 +97,7 @@ static const char LIST_CANDIDATES[] =
     "  coalesce((select i.inhparent from pg_catalog.pg_inherits i"
     "    where i.inhrelid = c.oid and c.relispartition limit 1), 0),"
     "  n.nspname, c.relname, pg_catalog.pg_get_userbyid(c.relowner), c.relkind,"
-    "  n.nspname in ('pg_catalog', 'information_schema'),"
+    "  n.nspname in ('pg_catalog', 'information_schema'), c.relisshared,"
     "  k.root is not null,"
     "  %s,"
     "  c.oid <> 'pg_catalog.pg_statistic'::pg_catalog.regclass,"
@@ -227,6 +228,7 @@ static bool fill_candidate(const PGresult *result, int row, struct pg_candidate 
         .owner = strdup(pg_text(result, row, COLUMN_OWNER)),
         .kind = kind_of(pg_text(result, row, COLUMN_KIND)),
         .is_system = pg_boolean(result, row, COLUMN_SYSTEM),
+        .is_shared = pg_boolean(result, row, COLUMN_SHARED),
         .is_parent = pg_boolean(result, row, COLUMN_PARENT),
         .can_vacuum = pg_boolean(result, row, COLUMN_CAN_VACUUM),
         .can_analyze = pg_boolean(result, row, COLUMN_CAN_ANALYZE),

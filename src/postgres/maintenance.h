@@ -30,6 +30,7 @@ struct pg_candidate {
     char *schema, *name, *owner;
     enum pg_relation_kind kind;
     bool is_system;      /* in pg_catalog or information_schema */
+    bool is_shared;      /* seen from every database of the server */
     bool is_parent;      /* has partitions or inheriting tables */
     bool can_vacuum;     /* by right of ownership, of the database, or of MAINTAIN (17+) */
     bool can_analyze;    /* false for pg_statistic, which ANALYZE passes over in silence */

@@ -100,6 +100,7 @@ struct vacuum {
     size_t database_count;
     struct vacuum_item *items; /* in order of urgency */
     size_t item_count, items_allocated;
+    bool has_shared;       /* the catalogues that databases share were looked at */
     struct strv unmatched; /* patterns of tables: that no table matches */
     struct vacuum_worker workers[POLICY_CONNECTIONS_MAX];
     int worker_count;

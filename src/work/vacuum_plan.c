@@ -1,8 +1,6 @@
 /* Which databases and tables a vacuum run works on, in order of urgency. */
-#include <fnmatch.h>
-#include <string.h>
-
 #include "postgres/pattern.h"
+#include "work/databases.h"
 #include "work/vacuum.h"
 
 enum { ITEMS_STEP = 256 };
@@ -97,7 +95,9 @@ static int choose_tables(struct vacuum *vacuum, size_t database, struct pg_candi
         chosen[i] = is_chosen(chooser, tables, &tables->items[i]);
     int rc = 0;
     for (size_t i = 0; i < tables->count && !rc; i++) {
-        if (chooser->count > 0 && !chosen[i])
+        /* Catalogues that all databases share are seen from each of them: once is enough. */
+        if ((chooser->count > 0 && !chosen[i]) ||
+            (tables->items[i].is_shared && vacuum->has_shared))
             continue;
         struct urgency urgency = urgency_of(&tables->items[i], job->analyze, chosen[i]);
         if (urgency.class != URGENCY_NONE)
@@ -137,56 +137,23 @@ static int plan_database(struct vacuum *vacuum, size_t index, struct chooser *ch
         return 0;
     }
     database->table_count = tables.count;
-    return choose_tables(vacuum, index, &tables, chooser, err);
-}
-
-static bool matches_database(const struct policy *policy, const char *name)
-{
-    for (size_t i = 0; i < policy->databases.count; i++)
-        if (fnmatch(policy->databases.items[i], name, 0) == 0)
-            return true;
-    return policy->databases.count == 0;
-}
-
-static int check_globs(const struct policy *policy, const PGresult *result, struct error *err)
-{
-    for (size_t i = 0; i < policy->databases.count; i++) {
-        bool found = false;
-        for (int row = 0; row < PQntuples(result); row++)
-            found = found || fnmatch(policy->databases.items[i], pg_text(result, row, 0), 0) == 0;
-        if (found)
-            continue;
-        error_set(err, ERR_NOT_FOUND, "database \"%s\" does not exist", policy->databases.items[i]);
-        return error_hint(err, "check databases: in %s:%d", policy->file, policy->databases_line);
-    }
-    return 0;
+    rc = choose_tables(vacuum, index, &tables, chooser, err);
+    vacuum->has_shared = true;
+    return rc;
 }
 
 static int list_databases(struct vacuum *vacuum, struct error *err)
 {
-    const struct policy *policy = vacuum->work->policy;
-    _cleanup_(pg_result_freep) PGresult *result = NULL;
-    int rc = pg_query(vacuum->watcher, &result, err,
-                      "select datname from pg_catalog.pg_database "
-                      "where datallowconn and not datistemplate order by datname",
-                      NULL);
-    if (!rc)
-        rc = check_globs(policy, result, err);
+    _cleanup_(work_databases_clear) struct work_databases list = {0};
+    int rc = work_list_databases(vacuum->work->policy, vacuum->watcher, &list, err);
     if (rc)
         return rc;
-    vacuum->databases = calloc((size_t)PQntuples(result) + 1, sizeof(*vacuum->databases));
+    vacuum->databases = calloc(list.count, sizeof(*vacuum->databases));
     if (!vacuum->databases)
         return error_no_memory(err);
-    for (int row = 0; row < PQntuples(result); row++) {
-        if (!matches_database(policy, pg_text(result, row, 0)))
-            continue;
-        char *name = strdup(pg_text(result, row, 0));
-        if (!name)
-            return error_no_memory(err);
-        vacuum->databases[vacuum->database_count++].name = name;
-    }
-    if (vacuum->database_count == 0)
-        return error_set(err, ERR_FAILED, "the server has no database to vacuum");
+    for (; vacuum->database_count < list.count; vacuum->database_count++)
+        vacuum->databases[vacuum->database_count].name =
+            TAKE(list.items[vacuum->database_count].name);
     return 0;
 }
 

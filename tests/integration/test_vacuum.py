@@ -416,3 +416,25 @@ def test_it_stops_at_once_when_told_to(server, database, workspace):
         assert run.wait(expect=5).json["outcome"] == "interrupted"
         assert time.monotonic() - begun < 5
     assert not is_vacuuming(server, "slow")()
+
+
+# ---- several databases ----
+
+def test_catalogues_that_databases_share_are_done_once(server, database, workspace):
+    server.psql("postgres", "".join(f"create role crowd{i};" for i in range(100)))
+    try:
+        server.psql("postgres", "".join(f"drop role crowd{i};" for i in range(100))
+                    + "select pg_stat_force_next_flush()")
+        database("left_hand", BLOAT)
+        database("right_hand", BLOAT)
+        ws = workspace(["left_hand", "right_*"], jobs=vacuum_policy())
+        tables = ws.run("run", "demo/tidy", json=True).json["details"]["tables"]
+    finally:
+        server.psql("postgres", "".join(f"drop role if exists crowd{i};" for i in range(100)))
+    assert [t["database"] for t in tables if t["table"] == "pg_authid"] == ["left_hand"]
+    assert {t["database"] for t in tables if t["table"] == "Dead Rows"} == {"left_hand", "right_hand"}
+
+
+def test_a_database_without_match_fails(server, workspace):
+    ws = workspace(["nowhere_*"], jobs=vacuum_policy(), connection=server.url("postgres"))
+    assert_error(ws.run("run", "demo/tidy", expect=1), "\"nowhere_*\" does not exist", "check databases: in")

@@ -13,8 +13,14 @@ scale=${PGCAIRN_DEMO_SCALE:-5} # 5 is a database of about 80 MB
 folder=""
 postmaster=""
 
+bold="" plain=""
+if [ -t 1 ]; then
+    bold=$(printf '\033[1m')
+    plain=$(printf '\033[0m')
+fi
+
 step() {
-    printf '\n\033[1m== %s\033[0m\n' "$*"
+    printf '\n%s== %s%s\n' "$bold" "$*" "$plain"
 }
 
 # Shows a command as a person would type it, then runs it.

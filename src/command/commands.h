@@ -12,6 +12,7 @@
     X(COMMAND_POLICY_CHECK) \
     X(COMMAND_POLICY_INIT)  \
     X(COMMAND_SCHEDULE)     \
+    X(COMMAND_CHECK)        \
     X(COMMAND_DAEMON)       \
     X(COMMAND_RUN)          \
     X(COMMAND_STATUS)       \

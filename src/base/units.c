@@ -28,8 +28,7 @@ static const struct unit SIZES[] = {
     {"TiB", INT64_C(1) << 40},
 };
 
-/* Reads digits; false when there are none or they overflow. */
-static bool take_digits(const char **cursor, int64_t *ret_number)
+bool number_take(const char **cursor, int64_t *ret_number)
 {
     int64_t number = 0;
     const char *c = *cursor;
@@ -49,7 +48,7 @@ static bool parse_with_units(const char *text, const struct unit *units, size_t 
 {
     int64_t number;
     const char *cursor = text;
-    if (!take_digits(&cursor, &number))
+    if (!number_take(&cursor, &number))
         return false;
     for (size_t i = 0; i < count; i++) {
         if (strcasecmp(cursor, units[i].name) != 0)
@@ -87,7 +86,7 @@ int number_parse(const char *text, const char *what, int64_t low, int64_t high, 
 {
     int64_t number;
     const char *cursor = text;
-    if (take_digits(&cursor, &number) && *cursor == '\0' && number >= low && number <= high) {
+    if (number_take(&cursor, &number) && *cursor == '\0' && number >= low && number <= high) {
         *ret_number = number;
         return 0;
     }

@@ -25,6 +25,10 @@ int size_parse(const char *text, int64_t *ret_bytes, struct error *err);
 /* "0 B", "16.0 MB", "1.4 GB": powers of 1000. */
 char *size_format(int64_t bytes, char text[UNITS_TEXT_MAX]);
 
+/* Takes the decimal digits at *cursor and moves it behind them; false, and nothing moved, when
+ * there are none or they are too many for an int64_t. */
+bool number_take(const char **cursor, int64_t *ret_number);
+
 /* Decimal digits only, low <= number <= high. `what` names it in the error. */
 int number_parse(const char *text, const char *what, int64_t low, int64_t high, int64_t *ret_number,
                  struct error *err);

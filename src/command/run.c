@@ -19,6 +19,8 @@ static const struct command_option OPTIONS[] = {
     {"attempt", OPTION_TEXT, "N", "which try for that due instant (1)"},
     {"run-id", OPTION_TEXT, "ID", "what the daemon claimed in the journal"},
     {"policy-stdin", OPTION_FLAG, NULL, "the policy's text is on stdin; -c only names its file"},
+    {"accept-empty", OPTION_FLAG, NULL,
+     "a database may have lost all its tables since the last dump"},
     {NULL, OPTION_FLAG, NULL, NULL},
 };
 
@@ -103,6 +105,7 @@ static int read_options(const struct arguments *arguments, struct run_request *r
     int rc = 0;
     request->due_us = INSTANT_NONE;
     request->run_id = argument_text(arguments, "run-id");
+    request->accept_empty = argument_flag(arguments, "accept-empty");
     if (due)
         rc = command_time(due, request->job->timezone, &request->due_us, err);
     if (!rc && attempt)

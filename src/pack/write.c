@@ -2,7 +2,6 @@
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <errno.h>
 #include <string.h>
 
 enum { BLOCK_BYTES = 256 << 10, MEMBER_MODE = 0600 };
@@ -15,7 +14,10 @@ struct volume {
     enum volume_kind kind;
     int64_t time_us;
     int64_t stored, plain;
-    struct error store_error; /* why the store refused, while libarchive only knows that it did */
+    /* Once the store has refused, or the volume is given up, what libarchive still wants to write
+     * goes nowhere: were it told of the failure, it would not free all it has (libarchive 3.6). */
+    struct error store_error;
+    bool is_over;
 };
 
 static int put_bytes(struct volume *volume, const void *data, size_t length, struct error *err)
@@ -31,20 +33,25 @@ static int put_bytes(struct volume *volume, const void *data, size_t length, str
 static la_ssize_t on_write(struct archive *archive, void *context, const void *data, size_t length)
 {
     struct volume *volume = context;
-    if (put_bytes(volume, data, length, &volume->store_error)) {
-        archive_set_error(archive, EIO, "the store refused");
-        return -1;
-    }
+    (void)archive;
+    if (!volume->is_over && put_bytes(volume, data, length, &volume->store_error))
+        volume->is_over = true;
     return (la_ssize_t)length;
+}
+
+/* 0 while the store takes what it gets. */
+static int store_failed(struct volume *volume, struct error *err)
+{
+    if (volume->store_error.code && err)
+        *err = volume->store_error;
+    return volume->store_error.code;
 }
 
 static int archive_failed(struct volume *volume, struct error *err)
 {
-    if (volume->store_error.code) {
-        if (err)
-            *err = volume->store_error;
-        return volume->store_error.code;
-    }
+    int rc = store_failed(volume, err);
+    if (rc)
+        return rc;
     const char *text = archive_error_string(volume->archive);
     return error_set(err, ERR_IO, "could not write a volume: %s",
                      text ? text : "libarchive failed");
@@ -91,7 +98,7 @@ static int write_header(struct volume *volume, const char *name, int64_t size, s
         archive_entry_set_size(volume->entry, size);
     if (archive_write_header(volume->archive, volume->entry) != ARCHIVE_OK)
         return archive_failed(volume, err);
-    return 0;
+    return store_failed(volume, err);
 }
 
 int volume_create(struct store *store, const char *key, enum volume_kind kind,
@@ -135,7 +142,7 @@ int volume_data(struct volume *volume, const void *data, size_t length, struct e
         length -= (size_t)n;
         volume->plain += n;
     }
-    return 0;
+    return store_failed(volume, err);
 }
 
 int volume_add(struct volume *volume, const char *name, const void *data, size_t length,
@@ -159,17 +166,16 @@ int volume_commit(struct volume *volume, struct store_object *ret_object, struct
 {
     if (volume->archive && archive_write_close(volume->archive) != ARCHIVE_OK)
         return archive_failed(volume, err);
-    return store_commit(volume->writer, 0, ret_object, err);
+    int rc = store_failed(volume, err);
+    return rc ? rc : store_commit(volume->writer, 0, ret_object, err);
 }
 
 struct volume *volume_free(struct volume *volume)
 {
     if (!volume)
         return NULL;
-    if (volume->archive) {
-        archive_write_fail(volume->archive); /* or freeing would flush into the store */
-        archive_write_free(volume->archive);
-    }
+    volume->is_over = true; /* freeing writes what was pending */
+    archive_write_free(volume->archive);
     archive_entry_free(volume->entry);
     store_writer_free(volume->writer);
     free(volume);

@@ -25,7 +25,8 @@ static int probe(const char *folder)
     if (child_run(&spec, &output, NULL))
         return 0;
     const char *number = strpbrk(buf_text(&output), "0123456789");
-    return number ? (int)strtol(number, NULL, 10) : 0;
+    int64_t major = 0;
+    return number && number_take(&number, &major) ? (int)major : 0;
 }
 
 static int accept(const char *folder, int major, struct pg_programs *ret_programs,

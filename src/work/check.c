@@ -1,6 +1,5 @@
 #include "work/check.h"
 
-#include <fnmatch.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -10,6 +9,7 @@
 #include "postgres/server.h"
 #include "postgres/tables.h"
 #include "repository/repository.h"
+#include "work/databases.h"
 #include "work/policy_load.h"
 
 enum { TEXT_LIMIT = 64 << 10, NAMED_MAX = 10, CONNECTIONS_SPARE = 3 };
@@ -174,38 +174,14 @@ static void check_database(struct checking *checking, const char *name)
         note(checking, id, "pass", NULL, "%zu tables can be read", tables.count);
 }
 
-static bool is_chosen(const struct policy *policy, const char *name)
-{
-    for (size_t i = 0; i < policy->databases.count; i++)
-        if (fnmatch(policy->databases.items[i], name, 0) == 0)
-            return true;
-    return policy->databases.count == 0;
-}
-
 static void check_databases(struct checking *checking)
 {
     struct error error = ERROR_NONE;
-    _cleanup_(pg_result_freep) PGresult *result = NULL;
-    const struct policy *policy = checking->policy;
-    if (pg_query(checking->conn, &result, &error,
-                 "select datname from pg_catalog.pg_database where datallowconn and not "
-                 "datistemplate order by 1",
-                 NULL)) {
+    _cleanup_(work_databases_clear) struct work_databases databases = {0};
+    if (work_list_databases(checking->policy, checking->conn, &databases, &error))
         note_error(checking, "databases", &error);
-        return;
-    }
-    for (size_t i = 0; i < policy->databases.count; i++) {
-        bool matches = false;
-        for (int row = 0; row < PQntuples(result); row++)
-            matches =
-                matches || fnmatch(policy->databases.items[i], pg_text(result, row, 0), 0) == 0;
-        if (!matches)
-            note(checking, "databases", "fail", "check databases: in the policy",
-                 "no database matches \"%s\"", policy->databases.items[i]);
-    }
-    for (int row = 0; row < PQntuples(result); row++)
-        if (is_chosen(policy, pg_text(result, row, 0)))
-            check_database(checking, pg_text(result, row, 0));
+    for (size_t i = 0; i < databases.count; i++)
+        check_database(checking, databases.items[i].name);
 }
 
 /* One small object is written, read, compared, listed and deleted. */

@@ -2,21 +2,15 @@
  * database, the globals, restore.sh, and last of all the manifest, which makes the backup exist. */
 #include "work/dump.h"
 
-#include <fnmatch.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "postgres/server.h"
 #include "repository/backup.h"
+#include "repository/catalogue.h"
 #include "repository/manifest.h"
+#include "work/databases.h"
 #include "work/policy_load.h"
-
-enum { DATABASES_MAX = 10000 };
-
-struct database_list {
-    struct strv names;
-    uint32_t oids[DATABASES_MAX];
-};
 
 static void dump_clear(struct dump *dump)
 {
@@ -44,52 +38,6 @@ int dump_notice(struct dump *dump, struct error *err, const char *format, ...)
     return failed ? error_no_memory(err) : 0;
 }
 
-static bool is_chosen(const struct policy *policy, const char *name)
-{
-    for (size_t i = 0; i < policy->databases.count; i++)
-        if (fnmatch(policy->databases.items[i], name, 0) == 0)
-            return true;
-    return policy->databases.count == 0;
-}
-
-/* A name that matches nothing is a mistake or a loss: either must not pass silently. */
-static int check_all_match(const struct policy *policy, const PGresult *result, struct error *err)
-{
-    for (size_t i = 0; i < policy->databases.count; i++) {
-        const char *glob = policy->databases.items[i];
-        bool matches = false;
-        for (int row = 0; row < PQntuples(result); row++)
-            matches = matches || fnmatch(glob, pg_text(result, row, 0), 0) == 0;
-        if (matches)
-            continue;
-        error_set(err, ERR_NOT_FOUND, "database \"%s\" does not exist", glob);
-        return error_hint(err, "check databases: in %s:%d", policy->file, policy->databases_line);
-    }
-    return 0;
-}
-
-static int list_databases(struct dump *dump, PGconn *conn, struct database_list *list,
-                          struct error *err)
-{
-    const struct policy *policy = dump->work->policy;
-    _cleanup_(pg_result_freep) PGresult *result = NULL;
-    int rc = pg_query(conn, &result, err,
-                      "select datname, oid from pg_catalog.pg_database "
-                      "where datallowconn and not datistemplate order by datname",
-                      NULL);
-    if (!rc)
-        rc = check_all_match(policy, result, err);
-    for (int row = 0; row < (rc ? 0 : PQntuples(result)) && !rc; row++) {
-        if (!is_chosen(policy, pg_text(result, row, 0)))
-            continue;
-        list->oids[list->names.count] = (uint32_t)pg_integer(result, row, 1);
-        rc = strv_add(&list->names, pg_text(result, row, 0), err);
-    }
-    if (!rc && list->names.count == 0)
-        rc = error_set(err, ERR_FAILED, "the server has no database to dump");
-    return rc;
-}
-
 /* Workers that fit under max_connections together with the connections that do not copy. */
 static int set_workers(struct dump *dump, struct error *err)
 {
@@ -107,7 +55,7 @@ static int set_workers(struct dump *dump, struct error *err)
                        DUMP_SPARE_CONNECTIONS);
 }
 
-static int prepare(struct dump *dump, struct pg_server *server, struct database_list *list,
+static int prepare(struct dump *dump, struct pg_server *server, struct work_databases *list,
                    struct error *err)
 {
     const struct policy *policy = dump->work->policy;
@@ -120,7 +68,7 @@ static int prepare(struct dump *dump, struct pg_server *server, struct database_
     if (!rc)
         rc = pg_read_server(conn, server, err);
     if (!rc)
-        rc = list_databases(dump, conn, list, err);
+        rc = work_list_databases(policy, conn, list, err);
     if (!rc)
         rc = pg_find_programs(policy->bindir, server->version_num / 10000, &dump->programs, err);
     if (rc)
@@ -185,15 +133,67 @@ static void discard(struct dump *dump)
     store_delete(dump->store, key, NULL);
 }
 
-static int dump_databases(struct dump *dump, const struct database_list *list, struct error *err)
+static int dump_databases(struct dump *dump, const struct work_databases *list, struct error *err)
 {
     int rc = 0;
-    for (size_t i = 0; i < list->names.count && !rc; i++) {
+    for (size_t i = 0; i < list->count && !rc; i++) {
         json_decref(dump->notices);
         dump->notices = json_array();
-        rc = dump_one_database(dump, list->names.items[i], list->oids[i], err);
+        rc = dump_one_database(dump, list->items[i].name, list->items[i].oid, err);
     }
     return rc;
+}
+
+static bool has_tables(const json_t *database)
+{
+    return json_array_size(json_object_get(database, "tables")) > 0;
+}
+
+/* The database of the newest good dump that had tables and has none now; NULL when there is none.
+ * Borrowed from this dump. */
+static int find_emptied(struct dump *dump, const char **ret_name, struct error *err)
+{
+    _cleanup_(facts_clear) struct facts facts = {0};
+    _cleanup_(json_release) json_t *before = NULL;
+    int rc = catalogue_read(dump->work->repository, instant_now_us(), &facts, err);
+    const struct facts_backup *newest = rc ? NULL : catalogue_find(&facts, "latest", BACKUP_DUMP);
+    if (newest)
+        rc = manifest_read(dump->work->repository, BACKUP_DUMP, newest->id, &before, err);
+    if (rc || !before)
+        return rc;
+    size_t i;
+    json_t *database;
+    json_array_foreach(dump->databases, i, database)
+    {
+        const char *name = json_string_value(json_object_get(database, "name"));
+        const json_t *was = name ? manifest_database(before, name) : NULL;
+        if (was && has_tables(was) && !has_tables(database))
+            *ret_name = name;
+    }
+    return 0;
+}
+
+/* An empty dump of a database that had tables is what a lost database looks like. It must not
+ * become the newest good one, on which retention counts. */
+static int refuse_emptied(struct dump *dump, struct error *err)
+{
+    bool any_empty = false;
+    size_t i;
+    json_t *database;
+    json_array_foreach(dump->databases, i, database)
+    {
+        any_empty = any_empty || !has_tables(database);
+    }
+    const char *name = NULL;
+    int rc = any_empty && !dump->work->accept_empty ? find_emptied(dump, &name, err) : 0;
+    if (rc || !name)
+        return rc;
+    error_set(err, ERR_FAILED, "database \"%s\" has no tables now, and had some in the newest dump",
+              name);
+    return error_hint(err,
+                      "find out what emptied it; if that is meant, run once \"pgcairn run %s/%s "
+                      "--accept-empty\"",
+                      dump->work->policy->cluster, dump->work->job->name);
 }
 
 static json_t *make_manifest(struct dump *dump, const struct pg_server *server, json_t *globals)
@@ -235,7 +235,7 @@ static int complete(struct dump *dump, const struct pg_server *server, struct er
     return rc;
 }
 
-static int run_with_list(struct dump *dump, struct database_list *list, struct work_result *result,
+static int run_with_list(struct dump *dump, struct work_databases *list, struct work_result *result,
                          struct error *err)
 {
     _cleanup_(pg_server_clear) struct pg_server server = {0};
@@ -247,6 +247,8 @@ static int run_with_list(struct dump *dump, struct database_list *list, struct w
         return rc;
     dump->started = &started;
     rc = dump_databases(dump, list, err);
+    if (!rc)
+        rc = refuse_emptied(dump, err);
     if (!rc)
         rc = complete(dump, &server, err);
     if (rc) {
@@ -261,10 +263,7 @@ static int run_with_list(struct dump *dump, struct database_list *list, struct w
 
 int dump_run(const struct work *work, struct work_result *result, struct error *err)
 {
-    struct database_list *list = calloc(1, sizeof(*list));
-    if (!list)
-        return error_no_memory(err);
-    list->names = STRV_INIT(DATABASES_MAX);
+    _cleanup_(work_databases_clear) struct work_databases list = {0};
     _cleanup_(dump_clear) struct dump dump = {
         .work = work,
         .store = work->repository->store,
@@ -277,8 +276,5 @@ int dump_run(const struct work *work, struct work_result *result, struct error *
     dump.options = (struct volume_options){
         .level = work->policy->compression_level, .time_us = work->started_us, .rate = &dump.rate};
     snprintf(dump.application, sizeof(dump.application), "pgcairn %s", work->run_id);
-    int rc = run_with_list(&dump, list, result, err);
-    strv_clear(&list->names);
-    free(list);
-    return rc;
+    return run_with_list(&dump, &list, result, err);
 }

@@ -3,6 +3,7 @@
  *
  *     dump.c           the run: preflight, each database, globals, manifest     (dump_run)
  *     dump_database.c  one database: locks, snapshot, schema, rows, sequences
+ *     dump_measure.c   rows too big to be read side by side, or at all
  *     dump_rows.c      the workers: COPY into volumes
  *     dump_describe.c  what the manifest says of a database
  *     dump_script.c    restore.sh, which restores without pgcairn
@@ -103,6 +104,10 @@ int dump_one_database(struct dump *dump, const char *name, uint32_t oid, struct 
 /* dump_rows.c: splits tables into tasks; runs in each worker thread. */
 int dump_plan_tasks(struct dump_database *database, struct error *err);
 int dump_rows_worker(void *database, struct error *err);
+
+/* dump_measure.c: which tables have rows over DUMP_BIG_ROW_BYTES; ERR_LIMIT when one is larger than
+ * COPY can write. */
+int dump_measure(struct dump_database *database, struct error *err);
 
 /* dump_programs.c */
 int dump_schema(void *database, struct error *err); /* a crew function: schema and large objects */

@@ -221,7 +221,8 @@ static int prepare(struct dump_database *database, struct error *err)
     database->has_big_rows = calloc(database->tables.count + 1, sizeof(bool));
     if (!database->states || !database->has_big_rows)
         return error_no_memory(err);
-    return dump_plan_tasks(database, err);
+    rc = dump_measure(database, err);
+    return rc ? rc : dump_plan_tasks(database, err);
 }
 
 /* ERR_CONFLICT when somebody has waited behind this dump's locks for longer than lock_wait. */

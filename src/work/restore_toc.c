@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/units.h"
 #include "postgres/pattern.h"
 #include "work/restore.h"
 
@@ -121,9 +122,9 @@ static void parse_names(struct toc_entry *entry, char *text)
 
 static int parse_depends(struct toc_entry *entry, const char *text, struct error *err)
 {
-    for (char *next;; text = next) {
-        long id = strtol(text, &next, 10);
-        if (next == text)
+    for (int64_t id;;) {
+        text += strspn(text, " ");
+        if (!number_take(&text, &id))
             return 0;
         if (entry->depend_count == DEPENDENCIES_MAX)
             return error_set(err, ERR_LIMIT, "an entry depends on more than %d", DEPENDENCIES_MAX);
@@ -141,17 +142,17 @@ static int parse_line(struct toc *toc, char *line, struct error *err)
     char *depends = line[0] == ';' ? strstr(line, DEPENDS) : NULL;
     if (depends && toc->count > 0)
         return parse_depends(&toc->entries[toc->count - 1], depends + sizeof(DEPENDS) - 1, err);
-    char *cursor;
-    long id = strtol(line, &cursor, 10);
-    if (cursor == line || *cursor != ';')
+    /* dumpId; OID of the catalogue; OID of the object; names */
+    const char *cursor = line;
+    int64_t id, catalogue_oid, oid;
+    if (!number_take(&cursor, &id) || *cursor++ != ';' || *cursor++ != ' ' ||
+        !number_take(&cursor, &catalogue_oid) || *cursor++ != ' ' || !number_take(&cursor, &oid))
         return 0;
-    strtoul(cursor + 1, &cursor, 10); /* the catalogue's own OID */
-    unsigned long oid = strtoul(cursor, &cursor, 10);
     struct toc_entry *entry = &toc->entries[toc->count++];
     *entry = (struct toc_entry){.id = (int)id, .oid = (uint32_t)oid};
     if (entry->id > toc->max_id)
         toc->max_id = entry->id;
-    parse_names(entry, cursor + strspn(cursor, " "));
+    parse_names(entry, line + (cursor - line) + strspn(cursor, " "));
     return 0;
 }
 

@@ -152,6 +152,7 @@ static int run_locked(struct running *running, struct repository *repository, si
                         .job = request->job,
                         .repository = repository,
                         .lock = locking_lock(locking),
+                        .accept_empty = request->accept_empty,
                         .due_us = run->due_us == INSTANT_NONE ? run->started_us : run->due_us,
                         .started_us = run->started_us,
                         .progress = take_progress,

@@ -31,6 +31,7 @@ struct run_request {
     const struct policy_job *job;
     int64_t due_us;                  /* INSTANT_NONE for a run by hand */
     int attempt;                     /* 1 for the first */
+    bool accept_empty;               /* of work.h */
     const char *run_id;              /* what the daemon claimed; NULL: the run claims for itself */
     struct journal *journal;         /* NULL: nothing is recorded */
     work_progress_function progress; /* one call at a time, from any thread; may be NULL */

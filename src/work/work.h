@@ -33,7 +33,8 @@ struct work {
     struct repository *repository;
     struct lock *lock; /* held by this run; NULL when run without one, in tests */
     char run_id[WORK_RUN_ID_MAX];
-    int64_t due_us; /* the due instant, or the start of a run by hand */
+    bool accept_empty; /* a person knows that a database has lost all its tables */
+    int64_t due_us;    /* the due instant, or the start of a run by hand */
     int64_t started_us;
     work_progress_function progress; /* may be NULL */
     work_notice_function notice;     /* may be NULL */

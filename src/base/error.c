@@ -26,6 +26,21 @@ static const struct code_row *find_code(int code)
     return NULL;
 }
 
+/* vsnprintf() that cuts between characters of UTF-8: half of one could not be written as JSON. */
+static void format_text(char *text, size_t size, const char *format, va_list args)
+{
+    int wanted = vsnprintf(text, size, format, args);
+    if (wanted < (int)size)
+        return;
+    size_t end = size - 1, last = end;
+    while (last > 0 && end - last < 4 && ((unsigned char)text[last - 1] & 0xC0) == 0x80)
+        last--;
+    unsigned char lead = last > 0 ? (unsigned char)text[last - 1] : 0;
+    size_t width = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
+    if (width > 1 && end - (last - 1) < width)
+        text[last - 1] = '\0';
+}
+
 int error_set(struct error *err, int code, const char *format, ...)
 {
     if (!err)
@@ -33,7 +48,7 @@ int error_set(struct error *err, int code, const char *format, ...)
     char text[ERROR_MESSAGE_MAX]; /* an argument may point into err->message */
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    format_text(text, sizeof(text), format, args);
     va_end(args);
     memcpy(err->message, text, sizeof(text));
     err->code = code;
@@ -67,10 +82,10 @@ int error_set_errno(struct error *err, int saved_errno, const char *format, ...)
     int code = code_of_errno(saved_errno);
     if (!err)
         return code;
-    char text[ERROR_MESSAGE_MAX - 128];
+    char text[ERROR_MESSAGE_MAX - 130]; /* the reason always fits behind */
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    format_text(text, sizeof(text), format, args);
     va_end(args);
     char reason[128];
     return error_set(err, code, "%s: %s", text, strerror_r(saved_errno, reason, sizeof(reason)));
@@ -82,7 +97,7 @@ int error_hint(struct error *err, const char *format, ...)
         return ERR_FAILED;
     va_list args;
     va_start(args, format);
-    vsnprintf(err->hint, sizeof(err->hint), format, args);
+    format_text(err->hint, sizeof(err->hint), format, args);
     va_end(args);
     return err->code;
 }
@@ -91,16 +106,14 @@ int error_prefix(struct error *err, const char *format, ...)
 {
     if (!err)
         return ERR_FAILED;
-    char text[ERROR_MESSAGE_MAX];
+    char prefix[ERROR_MESSAGE_MAX], hint[ERROR_HINT_MAX];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    format_text(prefix, sizeof(prefix), format, args);
     va_end(args);
-    size_t used = strlen(text);
-    if (snprintf(text + used, sizeof(text) - used, ": %s", err->message) <
-        0) /* cut: that is fine */
-        return err->code;
-    memcpy(err->message, text, sizeof(text));
+    memcpy(hint, err->hint, sizeof(hint));
+    error_set(err, err->code, "%s: %s", prefix, err->message);
+    memcpy(err->hint, hint, sizeof(hint));
     return err->code;
 }
 

@@ -1,6 +1,7 @@
 #include "base/buf.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <string.h>
 
 void buf_init(struct buf *buf, size_t limit)
@@ -30,12 +31,16 @@ char *buf_reserve(struct buf *buf, size_t length)
         buf->failed = ERR_LIMIT;
         return NULL;
     }
+    if (length >= (size_t)PTRDIFF_MAX - buf->length) { /* no memory is that large */
+        buf->failed = ERR_MEMORY;
+        return NULL;
+    }
     size_t needed = buf->length + length + 1;
     if (needed > buf->allocated) {
         size_t size = buf->allocated ? buf->allocated : 64;
         while (size < needed)
             size *= 2;
-        if (size > buf->limit + 1)
+        if (size - 1 > buf->limit)
             size = buf->limit + 1;
         char *data = realloc(buf->data, size);
         if (!data) {
@@ -45,6 +50,8 @@ char *buf_reserve(struct buf *buf, size_t length)
         buf->data = data;
         buf->allocated = size;
     }
+    buf->data[buf->length] = '\0';
+    buf->data[buf->length + length] = '\0';
     return buf->data + buf->length;
 }
 
@@ -73,6 +80,8 @@ int buf_addf(struct buf *buf, const char *format, ...)
     va_copy(again, args);
     int length = vsnprintf(NULL, 0, format, args);
     va_end(args);
+    if (length < 0 && !buf->failed) /* longer than an int tells */
+        buf->failed = ERR_LIMIT;
     char *to = length < 0 ? NULL : buf_reserve(buf, (size_t)length);
     if (to) {
         vsnprintf(to, (size_t)length + 1, format, again);

@@ -39,7 +39,8 @@ int buf_add_text(struct buf *buf, const char *text);
 int buf_addf(struct buf *buf, const char *format, ...) _printf_(2, 3);
 
 /* Makes room for at least `length` more bytes behind buf->length and returns where they begin, NULL
- * on failure; the caller fills them and adds to buf->length. */
+ * on failure; the caller fills them and adds to buf->length. A NUL stands before and behind the
+ * room; who fills only a part of it puts one behind that part. */
 char *buf_reserve(struct buf *buf, size_t length);
 
 /* 0, or the first failure as an error: "... is larger than N bytes". `what` names the content. */

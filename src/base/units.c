@@ -99,7 +99,7 @@ char *duration_format(int64_t us, char text[UNITS_TEXT_MAX])
     static const struct unit SHOWN[] = {
         {"d", US_PER_DAY}, {"h", US_PER_HOUR}, {"m", US_PER_MINUTE}, {"s", US_PER_SECOND}};
     const char *sign = us < 0 ? "-" : "";
-    int64_t rest = us < 0 ? -us : us;
+    int64_t rest = us == INT64_MIN ? INT64_MAX : us < 0 ? -us : us;
     if (rest < US_PER_SECOND) {
         snprintf(text, UNITS_TEXT_MAX, "%s%lldms", sign, (long long)(rest / 1000));
         return text;

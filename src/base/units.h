@@ -15,7 +15,8 @@ enum { UNITS_TEXT_MAX = 64 };
 /* Units s m h d w, and "0". At most 100 years. */
 int duration_parse(const char *text, int64_t *ret_us, struct error *err);
 
-/* "6h", "1d 4h", "90s": at most two units, rounded down; negative durations get a "-". */
+/* "6h", "1d 4h", "1m 30s", "250ms": at most two units, rounded down; negative durations get a "-".
+ */
 char *duration_format(int64_t us, char text[UNITS_TEXT_MAX]);
 
 /* Plain bytes, or B kB MB GB TB (powers of 1000) and KiB MiB GiB TiB (powers of 1024); at most

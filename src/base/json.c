@@ -44,6 +44,17 @@ int json_take_instant(const json_t *object, const char *key, int64_t *ret_us, st
     return rc;
 }
 
+const char *json_text(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+int64_t json_number(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
 json_t *json_instant(int64_t instant_us)
 {
     char text[INSTANT_TEXT_MAX];

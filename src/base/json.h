@@ -28,6 +28,11 @@ int json_take_integer(const json_t *object, const char *key, int64_t *ret_number
                       struct error *err);
 int json_take_instant(const json_t *object, const char *key, int64_t *ret_us, struct error *err);
 
+/* For what may be absent: the string under a key, "" when there is none (borrowed); the number, 0
+ * when there is none. */
+const char *json_text(const json_t *object, const char *key);
+int64_t json_number(const json_t *object, const char *key);
+
 /* An RFC 3339 string, or null for INSTANT_NONE. A new reference. */
 json_t *json_instant(int64_t instant_us);
 json_t *json_instant_micros(int64_t instant_us); /* where the order of two in one second matters */

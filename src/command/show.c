@@ -9,32 +9,22 @@
 #include "repository/catalogue.h"
 #include "repository/manifest.h"
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
-static int64_t number_of(const json_t *object, const char *key)
-{
-    return json_integer_value(json_object_get(object, key));
-}
-
 static void print_database_head(const json_t *database)
 {
     const json_t *migration = json_object_get(database, "migration");
     size_t i;
     json_t *item;
     char bytes[UNITS_TEXT_MAX];
-    printf("\ndatabase %s: %lld rows, %s, %s, owner %s\n", text_of(database, "name"),
-           (long long)number_of(database, "rows"), size_format(number_of(database, "bytes"), bytes),
-           text_of(database, "encoding"), text_of(database, "owner"));
+    printf("\ndatabase %s: %lld rows, %s, %s, owner %s\n", json_text(database, "name"),
+           (long long)json_number(database, "rows"),
+           size_format(json_number(database, "bytes"), bytes), json_text(database, "encoding"),
+           json_text(database, "owner"));
     if (json_is_object(migration))
-        printf("  migration   %s %s %s\n", text_of(migration, "tool"), text_of(migration, "stamp"),
-               text_of(migration, "applied_at"));
+        printf("  migration   %s %s %s\n", json_text(migration, "tool"),
+               json_text(migration, "stamp"), json_text(migration, "applied_at"));
     json_array_foreach(json_object_get(database, "extensions"), i, item)
     {
-        printf("  extension   %s %s\n", text_of(item, "name"), text_of(item, "version"));
+        printf("  extension   %s %s\n", json_text(item, "name"), json_text(item, "version"));
     }
     json_array_foreach(json_object_get(database, "notices"), i, item)
     {
@@ -51,13 +41,13 @@ static int print_tables(const json_t *database, struct error *err)
     json_array_foreach(json_object_get(database, "tables"), i, entry)
     {
         char schema[512], rows[32], bytes[UNITS_TEXT_MAX], volumes[32];
-        snprintf(schema, sizeof(schema), "  %s", text_of(entry, "schema"));
-        snprintf(rows, sizeof(rows), "%lld", (long long)number_of(entry, "rows"));
+        snprintf(schema, sizeof(schema), "  %s", json_text(entry, "schema"));
+        snprintf(rows, sizeof(rows), "%lld", (long long)json_number(entry, "rows"));
         snprintf(volumes, sizeof(volumes), "%zu",
                  json_array_size(json_object_get(entry, "volumes")));
-        size_format(number_of(entry, "bytes"), bytes);
+        size_format(json_number(entry, "bytes"), bytes);
         if (!rc)
-            rc = table_row(table, err, schema, text_of(entry, "name"), rows, bytes, volumes);
+            rc = table_row(table, err, schema, json_text(entry, "name"), rows, bytes, volumes);
     }
     return rc ? rc : table_print(table, stdout, err);
 }
@@ -66,15 +56,15 @@ static int print_manifest(const json_t *manifest, struct error *err)
 {
     const json_t *server = json_object_get(manifest, "server");
     char source[UNITS_TEXT_MAX], stored[UNITS_TEXT_MAX];
-    printf("%s %s of cluster %s, job %s\n", text_of(manifest, "kind"), text_of(manifest, "id"),
-           text_of(manifest, "cluster"), text_of(manifest, "job"));
-    printf("  started     %s\n  completed   %s\n", text_of(manifest, "started_at"),
-           text_of(manifest, "completed_at"));
-    printf("  server      PostgreSQL %s, system identifier %s\n", text_of(server, "version"),
-           text_of(server, "system_identifier"));
+    printf("%s %s of cluster %s, job %s\n", json_text(manifest, "kind"), json_text(manifest, "id"),
+           json_text(manifest, "cluster"), json_text(manifest, "job"));
+    printf("  started     %s\n  completed   %s\n", json_text(manifest, "started_at"),
+           json_text(manifest, "completed_at"));
+    printf("  server      PostgreSQL %s, system identifier %s\n", json_text(server, "version"),
+           json_text(server, "system_identifier"));
     printf("  size        %s of rows in %s stored, %zu objects\n",
-           size_format(number_of(manifest, "bytes_source"), source),
-           size_format(number_of(manifest, "bytes_stored"), stored),
+           size_format(json_number(manifest, "bytes_source"), source),
+           size_format(json_number(manifest, "bytes_stored"), stored),
            json_array_size(json_object_get(manifest, "objects")));
     int rc = 0;
     size_t i;

@@ -176,6 +176,23 @@ int volume_read_finish(struct volume_reader *reader, struct error *err)
     return reader->has_expected ? compare_with_expected(reader, err) : 0;
 }
 
+int volume_read_whole(struct volume_reader *reader, struct buf *buf, struct error *err)
+{
+    const char *name;
+    int64_t size;
+    int rc = volume_next(reader, &name, &size, err);
+    while (!rc) {
+        const void *data;
+        size_t length;
+        rc = volume_read(reader, &data, &length, err);
+        if (rc || length == 0)
+            break;
+        buf_add(buf, data, length);
+        rc = buf_failed(buf, reader->key, err);
+    }
+    return rc ? rc : volume_read_finish(reader, err);
+}
+
 int64_t volume_read_stored(const struct volume_reader *reader)
 {
     return reader->stored;

@@ -70,6 +70,8 @@ int volume_next(struct volume_reader *reader, const char **ret_name, int64_t *re
 int volume_read(struct volume_reader *reader, const void **ret_data, size_t *ret_length,
                 struct error *err);
 int volume_read_finish(struct volume_reader *reader, struct error *err);
+/* For single streams: adds all of it to buf (its limit holds), and finishes. */
+int volume_read_whole(struct volume_reader *reader, struct buf *buf, struct error *err);
 int64_t volume_read_stored(const struct volume_reader *reader); /* stored bytes read so far */
 struct volume_reader *volume_reader_free(struct volume_reader *reader);
 

@@ -2,6 +2,7 @@
  * that nobody needs pgcairn to get their data back. */
 #include <string.h>
 
+#include "base/json.h"
 #include "postgres/server.h"
 #include "work/dump.h"
 
@@ -78,12 +79,6 @@ static void add_shell_quoted(struct buf *script, const char *text)
     buf_add_text(script, "'");
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 static void add_checksums(struct buf *script, const json_t *manifest)
 {
     size_t i;
@@ -93,8 +88,8 @@ static void add_checksums(struct buf *script, const json_t *manifest)
                          "    (cd \"$here\" && sha256sum --quiet -c -) <<'END'\n");
     json_array_foreach(json_object_get(manifest, "objects"), i, object)
     {
-        if (strcmp(text_of(object, "name"), "restore.sh") != 0)
-            buf_addf(script, "%s  %s\n", text_of(object, "sha256"), text_of(object, "name"));
+        if (strcmp(json_text(object, "name"), "restore.sh") != 0)
+            buf_addf(script, "%s  %s\n", json_text(object, "sha256"), json_text(object, "name"));
     }
     buf_add_text(script, "END\nfi\n");
 }
@@ -111,13 +106,12 @@ static void add_loader(struct buf *script, const json_t *database, const char *o
     {
         _cleanup_(buf_clear) struct buf sql = BUF_INIT(1 << 20);
         buf_add_text(&sql, "COPY ");
-        pg_add_qualified(&sql, text_of(table, "load_schema"), text_of(table, "load_name"));
-        if (text_of(table, "columns")[0])
-            buf_addf(&sql, " (%s)", text_of(table, "columns"));
+        pg_add_qualified(&sql, json_text(table, "load_schema"), json_text(table, "load_name"));
+        if (json_text(table, "columns")[0])
+            buf_addf(&sql, " (%s)", json_text(table, "columns"));
         buf_add_text(&sql, " FROM stdin");
-        pg_add_copy_options(&sql, text_of(database, "encoding"));
-        buf_addf(script, "%lld/*) set -- ",
-                 (long long)json_integer_value(json_object_get(table, "oid")));
+        pg_add_copy_options(&sql, json_text(database, "encoding"));
+        buf_addf(script, "%lld/*) set -- ", (long long)json_number(table, "oid"));
         add_shell_quoted(script, buf_text(&sql));
         buf_add_text(script, " ;;\n");
     }
@@ -145,8 +139,7 @@ static int add_properties(struct buf *script, const json_t *database, struct err
 static int add_database(struct buf *script, const json_t *database, struct error *err)
 {
     char oid[24];
-    snprintf(oid, sizeof(oid), "%lld",
-             (long long)json_integer_value(json_object_get(database, "oid")));
+    snprintf(oid, sizeof(oid), "%lld", (long long)json_number(database, "oid"));
     buf_addf(script, "\nrestore_%s() {\n    target=${1:-", oid);
     buf_add_text(script, "$2}\n");
     buf_add_text(script, "    echo \"restoring database $target\"\n");
@@ -191,11 +184,11 @@ static void add_calls(struct buf *script, const json_t *manifest)
     json_array_foreach(json_object_get(manifest, "databases"), i, database)
     {
         buf_add_text(script, "name=");
-        add_shell_quoted(script, text_of(database, "name"));
+        add_shell_quoted(script, json_text(database, "name"));
         buf_addf(script,
                  "\nif [ -z \"$only\" ] || [ \"$only\" = \"$name\" ]; then\n"
                  "    found=yes\n    restore_%lld \"$new_name\" \"$name\"\nfi\n",
-                 (long long)json_integer_value(json_object_get(database, "oid")));
+                 (long long)json_number(database, "oid"));
     }
     buf_add_text(script, "[ $found = yes ] || { echo \"this backup has no database $only\" >&2; "
                          "exit 1; }\necho done\n");

@@ -16,12 +16,6 @@ struct exporting {
     uint32_t open_oid; /* of the table whose COPY is open; 0 when none is */
 };
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 static int put(struct exporting *out, const void *data, size_t length, struct error *err)
 {
     return file_write_all(out->fd, "standard output", data, length, err);
@@ -109,7 +103,7 @@ static int export_member(struct exporting *out, struct volume_reader *reader, co
 static int export_volume(struct exporting *out, const char *name, struct error *err)
 {
     _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
-    int rc = restore_open_object(out->database, name, VOLUME_TAR, &reader, err);
+    int rc = restore_open_object(out->restore, name, VOLUME_TAR, &reader, err);
     while (!rc) {
         const char *member;
         int64_t size;
@@ -126,17 +120,17 @@ static int export_volume(struct exporting *out, const char *name, struct error *
 static int export_object(struct exporting *out, const char *name, struct error *err)
 {
     _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
-    int rc = restore_open_object(out->database, name, VOLUME_PLAIN, &reader, err);
+    int rc = restore_open_object(out->restore, name, VOLUME_PLAIN, &reader, err);
     return rc ? rc : restore_copy_object(reader, out->fd, "standard output", err);
 }
 
 static int export_large_objects(struct exporting *out, struct error *err)
 {
-    const char *name = text_of(out->database->entry, "large_objects");
+    const char *name = json_text(out->database->entry, "large_objects");
     if (!name[0])
         return 0;
     _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
-    int rc = restore_open_object(out->database, name, VOLUME_PLAIN, &reader, err);
+    int rc = restore_open_object(out->restore, name, VOLUME_PLAIN, &reader, err);
     return rc ? rc : run_pg_restore(out, "--section=data", reader, err);
 }
 
@@ -151,9 +145,9 @@ static int export_database(struct exporting *out, struct error *err)
     if (!rc)
         rc = put_text(out, "SET client_encoding = 'UTF8';\nSET xmloption = content;\n\n", err);
     for (size_t i = 0; i < database->volume_count && !rc; i++)
-        rc = export_volume(out, text_of(database->volumes[i].object, "name"), err);
+        rc = export_volume(out, json_text(database->volumes[i].object, "name"), err);
     if (!rc)
-        rc = export_object(out, text_of(database->entry, "sequences"), err);
+        rc = export_object(out, json_text(database->entry, "sequences"), err);
     if (!rc)
         rc = export_large_objects(out, err);
     return rc ? rc : run_pg_restore(out, "--section=post-data", NULL, err);
@@ -172,7 +166,7 @@ static int export_chosen(struct restore *restore, int fd, struct error *err)
     if (!rc)
         rc = restore_init_database(restore, json_array_get(entries, 0), &database, err);
     const json_t *server = json_object_get(restore->manifest, "server");
-    int major = (int)(json_integer_value(json_object_get(server, "version_num")) / 10000);
+    int major = (int)(json_number(server, "version_num") / 10000);
     if (!rc)
         rc = pg_find_programs(restore->request->policy->bindir, major, &restore->programs, err);
     struct exporting out = {.restore = restore, .database = &database, .fd = fd};

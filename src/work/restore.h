@@ -120,7 +120,7 @@ int restore_fetch_schema(struct restore_database *database, struct error *err);
 void restore_database_clear(struct restore_database *database);
 /* Opens an object of the backup, to be compared with the manifest once it is read; hands all of it
  * to a descriptor. */
-int restore_open_object(struct restore_database *database, const char *name, enum volume_kind kind,
+int restore_open_object(struct restore *restore, const char *name, enum volume_kind kind,
                         struct volume_reader **ret_reader, struct error *err);
 int restore_copy_object(struct volume_reader *reader, int fd, const char *path, struct error *err);
 

@@ -37,22 +37,15 @@ void restore_database_clear(struct restore_database *database)
     json_decref(database->report);
 }
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 /* Opens an object of the backup, to be compared with the manifest when it has been read. */
-int restore_open_object(struct restore_database *database, const char *name, enum volume_kind kind,
+int restore_open_object(struct restore *restore, const char *name, enum volume_kind kind,
                         struct volume_reader **ret_reader, struct error *err)
 {
-    struct restore *restore = database->restore;
     const json_t *object = manifest_object(restore->manifest, name);
     if (!object)
         return error_set(err, ERR_CORRUPT, "the manifest has no object \"%s\"", name);
-    struct store_object expected = {.size = json_integer_value(json_object_get(object, "size"))};
-    snprintf(expected.sha256, sizeof(expected.sha256), "%s", text_of(object, "sha256"));
+    struct store_object expected = {.size = json_number(object, "size")};
+    snprintf(expected.sha256, sizeof(expected.sha256), "%s", json_text(object, "sha256"));
     char key[STORE_KEY_MAX + 1];
     int rc = repository_backup_key(restore->request->repository, BACKUP_DUMP, restore->id, name,
                                    key, err);
@@ -80,8 +73,8 @@ int restore_fetch_schema(struct restore_database *database, struct error *err)
 {
     const char *folder = getenv("TMPDIR");
     _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
-    int rc = restore_open_object(database, text_of(database->entry, "schema"), VOLUME_PLAIN,
-                                 &reader, err);
+    int rc = restore_open_object(database->restore, json_text(database->entry, "schema"),
+                                 VOLUME_PLAIN, &reader, err);
     if (rc)
         return rc;
     if (asprintf(&database->schema_path, "%s/pgcairn-schema-XXXXXX", folder ? folder : "/tmp") < 0)
@@ -250,27 +243,14 @@ static int read_object(struct restore_database *database, const char *name, stru
                        struct error *err)
 {
     _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
-    const char *ignored;
-    int64_t size;
-    int rc = restore_open_object(database, name, VOLUME_PLAIN, &reader, err);
-    if (!rc)
-        rc = volume_next(reader, &ignored, &size, err);
-    while (!rc) {
-        const void *data;
-        size_t length;
-        rc = volume_read(reader, &data, &length, err);
-        if (rc || length == 0)
-            break;
-        buf_add(text, data, length);
-        rc = buf_failed(text, name, err);
-    }
-    return rc ? rc : volume_read_finish(reader, err);
+    int rc = restore_open_object(database->restore, name, VOLUME_PLAIN, &reader, err);
+    return rc ? rc : volume_read_whole(reader, text, err);
 }
 
 static int set_sequences(struct restore_database *database, struct error *err)
 {
     _cleanup_(buf_clear) struct buf text = BUF_INIT(SEQUENCES_LIMIT);
-    int rc = read_object(database, text_of(database->entry, "sequences"), &text, err);
+    int rc = read_object(database, json_text(database->entry, "sequences"), &text, err);
     for (char *line = text.data; !rc && line && *line;) {
         char *end = strstr(line, ";\n");
         if (!end)
@@ -285,12 +265,12 @@ static int set_sequences(struct restore_database *database, struct error *err)
 
 static int load_large_objects(struct restore_database *database, struct error *err)
 {
-    const char *name = text_of(database->entry, "large_objects");
+    const char *name = json_text(database->entry, "large_objects");
     if (!name[0] || database->restore->request->tables->count)
         return 0;
     _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
     _cleanup_(freep) char *target = NULL;
-    int rc = restore_open_object(database, name, VOLUME_PLAIN, &reader, err);
+    int rc = restore_open_object(database->restore, name, VOLUME_PLAIN, &reader, err);
     if (!rc)
         rc = target_option(database, &target, err);
     if (rc)

@@ -23,32 +23,8 @@ static void roles_clear(struct roles *roles)
 static int read_globals(struct restore *restore, struct buf *text, struct error *err)
 {
     _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
-    const json_t *object = manifest_object(restore->manifest, "globals.sql.zst");
-    const char *name;
-    struct store_object expected = {0};
-    int64_t size;
-    char key[STORE_KEY_MAX + 1];
-    if (!object)
-        return error_set(err, ERR_CORRUPT, "the backup has no globals.sql.zst");
-    expected.size = json_integer_value(json_object_get(object, "size"));
-    snprintf(expected.sha256, sizeof(expected.sha256), "%s",
-             json_string_value(json_object_get(object, "sha256")));
-    int rc = repository_backup_key(restore->request->repository, BACKUP_DUMP, restore->id,
-                                   "globals.sql.zst", key, err);
-    if (!rc)
-        rc = volume_read_open(restore->store, key, VOLUME_ZSTD, &expected, &reader, err);
-    if (!rc)
-        rc = volume_next(reader, &name, &size, err);
-    while (!rc) {
-        const void *data;
-        size_t length;
-        rc = volume_read(reader, &data, &length, err);
-        if (rc || length == 0)
-            break;
-        buf_add(text, data, length);
-        rc = buf_failed(text, "globals.sql", err);
-    }
-    return rc ? rc : volume_read_finish(reader, err);
+    int rc = restore_open_object(restore, "globals.sql.zst", VOLUME_ZSTD, &reader, err);
+    return rc ? rc : volume_read_whole(reader, text, err);
 }
 
 /* The name behind a prefix such as "CREATE ROLE ", up to the quote's end or a blank or ';'. */

@@ -2,18 +2,13 @@
  * extensions, owners. What would fail in the middle is refused here. */
 #include <string.h>
 
+#include "base/json.h"
 #include "postgres/server.h"
 #include "repository/manifest.h"
 #include "work/policy_load.h"
 #include "work/restore.h"
 
 enum { SQL_LIMIT = 1 << 20 };
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
 
 static int find_programs(struct restore *restore, struct error *err)
 {
@@ -70,11 +65,11 @@ static int look_for_database(struct restore_database *database, struct error *er
         return rc;
     database->exists = PQntuples(result) > 0;
     if (!database->exists ||
-        strcmp(pg_text(result, 0, 0), text_of(database->entry, "encoding")) == 0)
+        strcmp(pg_text(result, 0, 0), json_text(database->entry, "encoding")) == 0)
         return 0;
     return error_set(err, ERR_FAILED, "database \"%s\" has encoding %s, the backup has %s",
                      database->final_name, pg_text(result, 0, 0),
-                     text_of(database->entry, "encoding"));
+                     json_text(database->entry, "encoding"));
 }
 
 /* Objects that initdb did not make; plpgsql is everywhere. */
@@ -106,8 +101,8 @@ static int check_extensions(struct restore_database *database, struct error *err
     json_t *extension;
     json_array_foreach(json_object_get(database->entry, "extensions"), i, extension)
     {
-        const char *name = text_of(extension, "name");
-        const char *version = text_of(extension, "version");
+        const char *name = json_text(extension, "name");
+        const char *version = json_text(extension, "version");
         _cleanup_(pg_result_freep) PGresult *result = NULL;
         int rc = pg_query(database->restore->conn, &result, err,
                           "select default_version from pg_catalog.pg_available_extensions "
@@ -135,7 +130,7 @@ static int check_extensions(struct restore_database *database, struct error *err
 static int check_owner(struct restore_database *database, struct error *err)
 {
     const struct restore_request *request = database->restore->request;
-    const char *owner = text_of(database->entry, "owner");
+    const char *owner = json_text(database->entry, "owner");
     if (request->no_owner || request->create_roles)
         return 0;
     _cleanup_(pg_result_freep) PGresult *result = NULL;
@@ -171,8 +166,8 @@ static int check_right_to_create(struct restore_database *database, struct error
 static bool is_of_database(const struct restore_database *database, const char *name)
 {
     char folder[24];
-    int length = snprintf(folder, sizeof(folder), "%lld/",
-                          (long long)json_integer_value(json_object_get(database->entry, "oid")));
+    int length =
+        snprintf(folder, sizeof(folder), "%lld/", (long long)json_number(database->entry, "oid"));
     return strncmp(name, folder, (size_t)length) == 0;
 }
 
@@ -185,8 +180,8 @@ static int check_objects(struct restore_database *database, struct error *err)
     json_t *object;
     json_array_foreach(json_object_get(restore->manifest, "objects"), i, object)
     {
-        const char *name = text_of(object, "name");
-        int64_t size = json_integer_value(json_object_get(object, "size"));
+        const char *name = json_text(object, "name");
+        int64_t size = json_number(object, "size");
         char key[STORE_KEY_MAX + 1];
         struct store_object found;
         if (!is_of_database(database, name))

@@ -13,12 +13,6 @@ struct loader {
     struct restore_table *table; /* whose COPY is open; NULL when none is */
 };
 
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text ? text : "";
-}
-
 static int compare_tables(const void *a, const void *b)
 {
     const struct restore_table *left = a, *right = b;
@@ -54,7 +48,7 @@ static int add_volumes(struct restore_database *database, json_t *names, struct 
                              "the manifest has a table in volume %s, and no such "
                              "object",
                              name);
-        int64_t size = json_integer_value(json_object_get(object, "size"));
+        int64_t size = json_number(object, "size");
         database->volumes[database->volume_count++] =
             (struct restore_volume){.object = object, .size = size};
         database->bytes_total += size;
@@ -75,7 +69,7 @@ int restore_choose_rows(struct restore_database *database, const uint32_t *oids,
     json_t *table, *volume;
     json_array_foreach(tables, i, table)
     {
-        uint32_t oid = (uint32_t)json_integer_value(json_object_get(table, "oid"));
+        uint32_t oid = (uint32_t)json_number(table, "oid");
         if (!all && !is_chosen(oids, count, oid))
             continue;
         database->tables[database->table_count++] =
@@ -99,11 +93,12 @@ void restore_add_copy(const struct restore_database *database, const struct rest
                       struct buf *sql)
 {
     buf_add_text(sql, "COPY ");
-    pg_add_qualified(sql, text_of(table->entry, "load_schema"), text_of(table->entry, "load_name"));
-    if (text_of(table->entry, "columns")[0])
-        buf_addf(sql, " (%s)", text_of(table->entry, "columns"));
+    pg_add_qualified(sql, json_text(table->entry, "load_schema"),
+                     json_text(table->entry, "load_name"));
+    if (json_text(table->entry, "columns")[0])
+        buf_addf(sql, " (%s)", json_text(table->entry, "columns"));
     buf_add_text(sql, " FROM stdin");
-    pg_add_copy_options(sql, text_of(database->entry, "encoding"));
+    pg_add_copy_options(sql, json_text(database->entry, "encoding"));
 }
 
 static int begin_copy(struct loader *loader, struct restore_table *table, struct error *err)
@@ -131,8 +126,8 @@ static int end_copy(struct loader *loader, struct error *err)
     _cleanup_(pg_result_freep) PGresult *result = PQgetResult(loader->conn);
     if (PQresultStatus(result) != PGRES_COMMAND_OK) {
         pg_error(loader->conn, result, err);
-        return error_prefix(err, "table %s.%s", text_of(table->entry, "schema"),
-                            text_of(table->entry, "name"));
+        return error_prefix(err, "table %s.%s", json_text(table->entry, "schema"),
+                            json_text(table->entry, "name"));
     }
     atomic_fetch_add(&table->rows, strtoll(PQcmdTuples(result), NULL, 10));
     PQclear(PQgetResult(loader->conn));
@@ -203,8 +198,8 @@ static int load_volume(struct loader *loader, const struct restore_volume *volum
                        struct error *err)
 {
     _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
-    int rc = restore_open_object(loader->database, text_of(volume->object, "name"), VOLUME_TAR,
-                                 &reader, err);
+    int rc = restore_open_object(loader->database->restore, json_text(volume->object, "name"),
+                                 VOLUME_TAR, &reader, err);
     if (!rc)
         rc = load_members(loader, reader, err);
     if (rc == ERR_SQL)
@@ -274,7 +269,7 @@ int restore_rows(struct restore_database *database, struct error *err)
 
 static int64_t entry_rows(const struct restore_table *table)
 {
-    return json_integer_value(json_object_get(table->entry, "rows"));
+    return json_number(table->entry, "rows");
 }
 
 /* Rows that COPY took, table by table. */
@@ -285,7 +280,7 @@ static int check_loaded(struct restore_database *database, struct error *err)
         if (atomic_load(&table->rows) != entry_rows(table))
             return error_set(err, ERR_CORRUPT,
                              "table %s.%s: %lld rows were loaded, the manifest says %lld",
-                             text_of(table->entry, "schema"), text_of(table->entry, "name"),
+                             json_text(table->entry, "schema"), json_text(table->entry, "name"),
                              (long long)atomic_load(&table->rows), (long long)entry_rows(table));
     }
     return 0;
@@ -298,7 +293,7 @@ static int counted_relation(struct restore_database *database, const struct rest
 {
     _cleanup_(buf_clear) struct buf name = BUF_INIT(SQL_LIMIT);
     _cleanup_(buf_clear) struct buf sql = BUF_INIT(SQL_LIMIT);
-    pg_add_qualified(&name, text_of(table->entry, "schema"), text_of(table->entry, "name"));
+    pg_add_qualified(&name, json_text(table->entry, "schema"), json_text(table->entry, "name"));
     buf_add_text(&sql, "select coalesce(pg_catalog.pg_partition_root(r), r)::text from (select ");
     pg_add_literal(&sql, buf_text(&name));
     buf_add_text(&sql, "::pg_catalog.regclass as r) t");

@@ -113,7 +113,7 @@ def test_remains_of_a_killed_run_are_removed_when_old(workspace, database):
     assert old["state"] == "garbage"
     ws.run("run", "demo/prune")
     assert [b["id"] for b in ws.list()] == [good]
-    assert not [p for p in ws.repository.rglob("*") if left["id"] in p.name and "evidence" not in str(p)]
+    assert not [p for p in ws.stored_files() if left["id"] in p]
 
 
 @pytest.fixture

@@ -13,20 +13,25 @@ int file_read(const char *path, struct buf *buf, struct error *err)
     _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return error_set_errno(err, errno, "could not open \"%s\"", path);
+    char beyond; /* where the byte goes that tells a full buffer from one too small */
     for (;;) {
-        size_t room = buf->limit - buf->length;
-        char *to = buf_reserve(buf, room < READ_CHUNK ? room + (room == 0) : READ_CHUNK);
+        size_t left = buf->limit - buf->length, room = left < READ_CHUNK ? left : READ_CHUNK;
+        char *to = buf_reserve(buf, room);
         if (!to)
             return buf_failed(buf, path, err);
-        ssize_t n = read(fd, to, room < READ_CHUNK && room > 0 ? room : READ_CHUNK);
+        ssize_t n = read(fd, room > 0 ? to : &beyond, room > 0 ? room : 1);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return error_set_errno(err, errno, "could not read \"%s\"", path);
-        buf->length += (size_t)n;
-        buf->data[buf->length] = '\0';
         if (n == 0)
             return 0;
+        if (room == 0) {
+            buf_add(buf, &beyond, 1); /* fails, and the buffer remembers */
+            return buf_failed(buf, path, err);
+        }
+        buf->length += (size_t)n;
+        buf->data[buf->length] = '\0';
     }
 }
 
@@ -115,6 +120,8 @@ int file_make_folders(const char *path, mode_t mode, struct error *err)
     struct stat st;
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
         return 0;
+    if (!*path)
+        return error_set_errno(err, ENOENT, "could not create folder \"\"");
     _cleanup_(freep) char *copy = strdup(path);
     if (!copy)
         return error_no_memory(err);

@@ -77,6 +77,7 @@ static void print_report(const json_t *report, bool dry_run)
     size_t i;
     json_t *database;
     const json_t *roles = json_object_get(report, "roles");
+    printf("backup %s\n", json_text(report, "id"));
     print_names(dry_run ? "would create roles: " : "created roles: ",
                 json_object_get(roles, "create"));
     print_names("roles the target lacks: ", json_object_get(roles, "missing"));

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-enum { SQL_LIMIT = 64 << 20, PARAMETERS_MAX = 16 };
+enum { SQL_LIMIT = 64 << 20, PARAMETERS_MAX = 16, OPTION_LIMIT = 4096 };
 
 static const char SESSION_SETTINGS[] = "set datestyle = 'ISO';"
                                        "set intervalstyle = 'postgres';"
@@ -12,6 +12,8 @@ static const char SESSION_SETTINGS[] = "set datestyle = 'ISO';"
                                        "set search_path = '';"
                                        "set row_security = off;"
                                        "set xmloption = content;"
+                                       "set lc_monetary = 'C';"
+                                       "set array_nulls = on;"
                                        "set jit = off;"
                                        "set max_parallel_workers_per_gather = 0;"
                                        "set synchronize_seqscans = off;"
@@ -155,6 +157,15 @@ int pg_connect(const char *conninfo, const char *database, const char *applicati
     return 0;
 }
 
+int pg_connect_maintenance(const char *conninfo, const char *application, PGconn **ret_conn,
+                           struct error *err)
+{
+    int rc = pg_connect(conninfo, "postgres", application, ret_conn, err);
+    if (!rc || rc == ERR_CONNECTION)
+        return rc;
+    return pg_connect(conninfo, NULL, application, ret_conn, err);
+}
+
 int pg_refuse_pooler(PGconn *conn, struct error *err)
 {
     int64_t server_pid;
@@ -274,6 +285,24 @@ int pg_add_copy_options(struct buf *sql, const char *encoding)
     return buf_add_text(sql, ")");
 }
 
+int pg_database_option(const char *name, const char *database, char **ret_option, struct error *err)
+{
+    _cleanup_(buf_clear) struct buf option = BUF_INIT(OPTION_LIMIT);
+    buf_addf(&option, "%s=dbname='", name);
+    for (const char *c = database; *c; c++) {
+        if (*c == '\'' || *c == '\\')
+            buf_add_text(&option, "\\");
+        buf_add(&option, c, 1);
+    }
+    buf_add_text(&option, "'");
+    int rc = buf_failed(&option, name, err);
+    if (!rc)
+        *ret_option = buf_steal(&option);
+    return rc;
+}
+
+/* A service's settings are in the options already, and read again by the child they would stand
+ * above them, its dbname above the database that is wanted. */
 int pg_environment(PGconn *conn, const char *database, struct strv *env, struct error *err)
 {
     PQconninfoOption *options = PQconninfo(conn);
@@ -285,9 +314,10 @@ int pg_environment(PGconn *conn, const char *database, struct strv *env, struct 
             continue;
         bool is_database = strcmp(option->keyword, "dbname") == 0;
         bool is_options = strcmp(option->keyword, "options") == 0;
-        bool is_application = strcmp(option->keyword, "application_name") == 0;
+        bool is_unwanted = strcmp(option->keyword, "application_name") == 0 ||
+                           strcmp(option->keyword, "service") == 0;
         const char *value = is_database && database ? database : option->val;
-        if (!value || is_application)
+        if (!value || is_unwanted)
             rc = strv_add(env, option->envvar, err);
         else if (!is_options || *value)
             rc = strv_addf(env, err, "%s=%s", option->envvar, value);

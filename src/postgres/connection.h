@@ -13,7 +13,8 @@
  *
  * Every session has: client_encoding UTF8 (rows are copied with ENCODING of the database, so that
  * they are not converted; see pg_add_copy_options), DateStyle ISO, IntervalStyle postgres,
- * extra_float_digits 3, search_path '', row_security off, xmloption content, jit off,
+ * extra_float_digits 3, search_path '', row_security off, xmloption content, lc_monetary C (money
+ * is read as it was written, whatever the servers' locales), array_nulls on, jit off,
  * max_parallel_workers_per_gather 0, synchronize_seqscans off, all timeouts 0 (pg_dump's session,
  * PostgreSQL src/bin/pg_dump/pg_dump.c setup_connection, and more). They are set by statements, not
  * by startup options, which poolers refuse.
@@ -49,6 +50,12 @@ static inline void pg_string_freep(char **text)
 int pg_connect(const char *conninfo, const char *database, const char *application,
                PGconn **ret_conn, struct error *err);
 
+/* To the database "postgres", where one looks at what all databases share and makes others: the one
+ * that the conninfo names may be what was lost, and names in shared catalogues are in the encoding
+ * of this one. Where that is closed to us, to the one that is named. */
+int pg_connect_maintenance(const char *conninfo, const char *application, PGconn **ret_conn,
+                           struct error *err);
+
 /* Checks that this is a session of its own and not a pooler's: the process id the
  * protocol told must be the one the server tells. ERR_FAILED with the cure when a pooler is seen.
  */
@@ -76,6 +83,11 @@ int pg_add_literal(struct buf *sql, const char *text);
 /* What a COPY statement ends with so that rows keep the database's encoding: "" or
  * " WITH (ENCODING 'LATIN1')". */
 int pg_add_copy_options(struct buf *sql, const char *encoding);
+
+/* An option of a program of PostgreSQL's, as in --dbname=dbname='it\'s': so given, a database's
+ * name is never taken for a connection string. The caller frees. */
+int pg_database_option(const char *name, const char *database, char **ret_option,
+                       struct error *err);
 
 /* libpq's environment variables (PGHOST, PGPASSWORD, ...) for programs of PostgreSQL, so that no
  * secret is in their argv; database, when given, as PGDATABASE. */

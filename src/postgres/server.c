@@ -91,7 +91,9 @@ int pg_create_database_sql(const json_t *database, const char *identifier, struc
     const char *provider = text_of(database, "locale_provider");
     buf_addf(sql, "CREATE DATABASE %s TEMPLATE = template0", identifier);
     add_option(sql, "ENCODING", text_of(database, "encoding"));
-    if (provider && strcmp(provider, "i") == 0) {
+    if (provider && strcmp(provider, "c") == 0) {
+        add_option(sql, "LOCALE_PROVIDER", "libc");
+    } else if (provider && strcmp(provider, "i") == 0) {
         add_option(sql, "LOCALE_PROVIDER", "icu");
         add_option(sql, "ICU_LOCALE", text_of(database, "locale"));
         add_option(sql, "ICU_RULES", text_of(database, "icu_rules"));
@@ -182,6 +184,12 @@ static int add_settings(const json_t *database, const char *identifier, struct s
     return rc;
 }
 
+static bool is_granted_by(const json_t *item, const char *role)
+{
+    const char *grantor = text_of(item, "grantor");
+    return !grantor || (role && strcmp(grantor, role) == 0);
+}
+
 static int add_grant(const json_t *item, const char *identifier, struct strv *statements,
                      struct error *err)
 {
@@ -199,19 +207,55 @@ static int add_grant(const json_t *item, const char *identifier, struct strv *st
     return rc ? rc : strv_add(statements, buf_text(&sql), err);
 }
 
-/* Default privileges go first, then exactly those of the dumped database are given. */
-static int add_privileges(const json_t *database, const char *identifier, struct strv *statements,
-                          struct error *err)
+/* What a role granted that is not the owner must come from that role again. */
+static int add_grant_of_another(const json_t *item, const char *identifier, struct strv *statements,
+                                struct error *err)
+{
+    _cleanup_(buf_clear) struct buf sql = BUF_INIT(SQL_LIMIT);
+    buf_add_text(&sql, "SET SESSION AUTHORIZATION ");
+    pg_add_identifier(&sql, text_of(item, "grantor"));
+    int rc = buf_failed(&sql, "SET SESSION AUTHORIZATION", err);
+    if (!rc)
+        rc = strv_add(statements, buf_text(&sql), err);
+    if (!rc)
+        rc = add_grant(item, identifier, statements, err);
+    return rc ? rc : strv_add(statements, "RESET SESSION AUTHORIZATION", err);
+}
+
+static int add_revokes(const char *identifier, const char *owner, struct strv *statements,
+                       struct error *err)
+{
+    _cleanup_(buf_clear) struct buf sql = BUF_INIT(SQL_LIMIT);
+    int rc = strv_addf(statements, err, "REVOKE ALL ON DATABASE %s FROM PUBLIC", identifier);
+    if (rc || !owner)
+        return rc;
+    buf_addf(&sql, "REVOKE ALL ON DATABASE %s FROM ", identifier);
+    pg_add_identifier(&sql, owner);
+    rc = buf_failed(&sql, "REVOKE", err);
+    return rc ? rc : strv_add(statements, buf_text(&sql), err);
+}
+
+/* Default privileges go first, then exactly those of the dumped database are given: the owner's
+ * grants, and with the rights that these gave, those of others. */
+static int add_privileges(const json_t *database, const char *identifier, bool owner,
+                          struct strv *statements, struct error *err)
 {
     if (!json_is_false(json_object_get(database, "acl_is_default")))
         return 0;
-    int rc = strv_addf(statements, err, "REVOKE ALL ON DATABASE %s FROM PUBLIC", identifier);
+    const char *owner_name = text_of(database, "owner");
+    const json_t *items = json_object_get(database, "acl");
+    int rc = add_revokes(identifier, owner ? owner_name : NULL, statements, err);
     size_t i;
     json_t *item;
-    json_array_foreach(json_object_get(database, "acl"), i, item)
+    json_array_foreach(items, i, item)
     {
-        if (!rc)
+        if (!rc && is_granted_by(item, owner_name))
             rc = add_grant(item, identifier, statements, err);
+    }
+    json_array_foreach(items, i, item)
+    {
+        if (!rc && !is_granted_by(item, owner_name))
+            rc = add_grant_of_another(item, identifier, statements, err);
     }
     return rc;
 }
@@ -241,6 +285,6 @@ int pg_database_property_sql(const json_t *database, const char *identifier, boo
         rc = strv_add(statements, buf_text(&sql), err);
     }
     if (!rc && privileges)
-        rc = add_privileges(database, identifier, statements, err);
+        rc = add_privileges(database, identifier, owner, statements, err);
     return rc;
 }

@@ -1,6 +1,7 @@
 /* What the manifest says of a database, and its sequences.sql. */
 #include <string.h>
 
+#include "base/json.h"
 #include "work/dump.h"
 
 enum { SEQUENCES_PER_QUERY = 200, SQL_LIMIT = 4 << 20 };
@@ -14,7 +15,7 @@ static const char *locale_columns(int server_version)
         return "d.datlocprovider, d.daticulocale, d.daticurules";
     if (server_version >= 150000)
         return "d.datlocprovider, d.daticulocale, null";
-    return "'c', null, null";
+    return "null, null, null";
 }
 
 static json_t *text_or_null(const PGresult *result, int row, int column)
@@ -23,87 +24,125 @@ static json_t *text_or_null(const PGresult *result, int row, int column)
                                             : json_string(pg_text(result, row, column));
 }
 
+/* A text that JSON can't hold must not be left out in silence. */
+static int set_text(json_t *object, const char *key, const PGresult *result, int row, int column,
+                    struct error *err)
+{
+    if (json_object_set_new(object, key, text_or_null(result, row, column)) == 0)
+        return 0;
+    error_set(err, ERR_FAILED, "%s of the database is not valid UTF-8", key);
+    return error_hint(err, "it was written from a database with another encoding: write it anew");
+}
+
 /* Rows of a query as a list of objects with these keys, all of them texts. */
-static int query_objects(PGconn *conn, const char *sql, const char *const *keys, json_t **ret_list,
-                         struct error *err)
+static int query_objects(PGconn *conn, const char *sql, const char *oid, const char *const *keys,
+                         json_t **ret_list, struct error *err)
 {
     _cleanup_(pg_result_freep) PGresult *result = NULL;
-    int rc = pg_query(conn, &result, err, sql, NULL);
+    int rc = pg_query(conn, &result, err, sql, oid, NULL);
     if (rc)
         return rc;
-    json_t *list = json_array();
+    _cleanup_(json_release) json_t *list = json_array();
     for (int row = 0; row < PQntuples(result); row++) {
         json_t *object = json_object();
-        for (int column = 0; keys[column]; column++)
-            json_object_set_new(object, keys[column], text_or_null(result, row, column));
-        if (json_array_append_new(list, object)) {
-            json_decref(list);
+        if (json_array_append_new(list, object))
             return error_no_memory(err);
-        }
+        for (int column = 0; keys[column] && !rc; column++)
+            rc = set_text(object, keys[column], result, row, column, err);
+        if (rc)
+            return rc;
     }
-    *ret_list = list;
+    *ret_list = TAKE(list);
     return 0;
 }
 
-static int add_properties(struct dump_database *database, json_t *entry, struct error *err)
+/* Names in catalogues that all databases share are in no encoding in particular; as a restore does,
+ * they are read through the database "postgres", and not through this one. */
+static int add_properties(struct dump_database *database, PGconn *shared, json_t *entry,
+                          struct error *err)
 {
     _cleanup_(buf_clear) struct buf sql = BUF_INIT(SQL_LIMIT);
     buf_addf(&sql,
              "select pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, %s,"
              " pg_catalog.pg_get_userbyid(d.datdba), d.datconnlimit, t.spcname, d.datistemplate,"
-             " pg_catalog.shobj_description(d.oid, 'pg_database'), d.datacl is null,"
-             " pg_catalog.current_setting('lc_monetary') "
+             " pg_catalog.shobj_description(d.oid, 'pg_database'), d.datacl is null "
              "from pg_catalog.pg_database d join pg_catalog.pg_tablespace t on t.oid = "
-             "d.dattablespace where d.datname = pg_catalog.current_database()",
-             locale_columns(database->dump->server_version));
+             "d.dattablespace where d.oid = %u",
+             locale_columns(database->dump->server_version), database->oid);
     _cleanup_(pg_result_freep) PGresult *result = NULL;
-    int rc = pg_query(database->coordinator, &result, err, buf_text(&sql), NULL);
-    if (rc)
-        return rc;
+    int rc = pg_query(shared, &result, err, buf_text(&sql), NULL);
+    if (!rc && PQntuples(result) != 1)
+        rc = error_set(err, ERR_NOT_FOUND, "database \"%s\" is gone", database->name);
     static const char *const KEYS[] = {"encoding", "collate",   "ctype", "locale_provider",
                                        "locale",   "icu_rules", "owner"};
-    for (int i = 0; i < (int)ARRAY_SIZE(KEYS); i++)
-        json_object_set_new(entry, KEYS[i], text_or_null(result, 0, i));
     int next = (int)ARRAY_SIZE(KEYS);
+    for (int i = 0; i < next && !rc; i++)
+        rc = set_text(entry, KEYS[i], result, 0, i, err);
+    if (!rc)
+        rc = set_text(entry, "tablespace", result, 0, next + 1, err);
+    if (!rc)
+        rc = set_text(entry, "comment", result, 0, next + 3, err);
+    if (rc)
+        return rc;
     json_object_set_new(entry, "connection_limit", json_integer(pg_integer(result, 0, next)));
-    json_object_set_new(entry, "tablespace", text_or_null(result, 0, next + 1));
     json_object_set_new(entry, "is_template", json_boolean(pg_boolean(result, 0, next + 2)));
-    json_object_set_new(entry, "comment", text_or_null(result, 0, next + 3));
     json_object_set_new(entry, "acl_is_default", json_boolean(pg_boolean(result, 0, next + 4)));
-    json_object_set_new(entry, "lc_monetary", text_or_null(result, 0, next + 5));
     return 0;
 }
 
-/* One list of the entry per query: key, SQL, keys of its objects. */
-static int add_lists(struct dump_database *database, json_t *entry, struct error *err)
+/* What the database's sessions have; ours set another. */
+static int add_lc_monetary(struct dump_database *database, json_t *entry, struct error *err)
+{
+    _cleanup_(freep) char *value = NULL;
+    int rc = pg_query_text(database->coordinator, &value, err,
+                           "select reset_val from pg_catalog.pg_settings where name = "
+                           "'lc_monetary'");
+    if (!rc && json_object_set_new(entry, "lc_monetary", json_string(value)))
+        rc = error_no_memory(err);
+    return rc;
+}
+
+/* One list of the entry per query: key, whether it is of shared catalogues, SQL, keys of its
+ * objects. */
+static int add_lists(struct dump_database *database, PGconn *shared, json_t *entry,
+                     struct error *err)
 {
     static const struct {
-        const char *key, *sql;
+        const char *key;
+        bool is_shared;
+        const char *sql;
         const char *keys[5];
     } LISTS[] = {
         {"acl",
+         true,
          "select pg_catalog.pg_get_userbyid(a.grantor),"
          " case when a.grantee = 0 then null else pg_catalog.pg_get_userbyid(a.grantee) end,"
          " a.privilege_type, a.is_grantable::text "
          "from pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a "
-         "where d.datname = pg_catalog.current_database()",
+         "where d.oid = $1::oid",
          {"grantor", "grantee", "privilege", "grantable"}},
         {"settings",
+         true,
          "select r.rolname, pg_catalog.split_part(s.setting, '=', 1),"
          " pg_catalog.substr(s.setting, pg_catalog.strpos(s.setting, '=') + 1) "
          "from pg_catalog.pg_db_role_setting c join pg_catalog.pg_database d on d.oid = "
          "c.setdatabase left join pg_catalog.pg_roles r on r.oid = c.setrole,"
          " pg_catalog.unnest(c.setconfig) s(setting) "
-         "where d.datname = pg_catalog.current_database() order by 1 nulls first, 2",
+         "where d.oid = $1::oid order by 1 nulls first, 2",
          {"role", "name", "value"}},
         {"extensions",
+         false,
          "select e.extname, e.extversion, n.nspname from pg_catalog.pg_extension e "
          "join pg_catalog.pg_namespace n on n.oid = e.extnamespace order by 1",
          {"name", "version", "schema"}},
     };
+    char oid[16];
+    snprintf(oid, sizeof(oid), "%u", database->oid);
     for (size_t i = 0; i < ARRAY_SIZE(LISTS); i++) {
         json_t *list = NULL;
-        int rc = query_objects(database->coordinator, LISTS[i].sql, LISTS[i].keys, &list, err);
+        bool is_shared = LISTS[i].is_shared;
+        int rc = query_objects(is_shared ? shared : database->coordinator, LISTS[i].sql,
+                               is_shared ? oid : NULL, LISTS[i].keys, &list, err);
         if (rc)
             return rc;
         json_object_set_new(entry, LISTS[i].key, list);
@@ -246,9 +285,15 @@ int dump_describe(struct dump_database *database, json_t **ret_description, stru
                               (json_int_t)database->oid, "snapshot", database->snapshot);
     if (!entry)
         return error_no_memory(err);
-    int rc = add_properties(database, entry, err);
+    _cleanup_(pg_conn_freep) PGconn *shared = NULL;
+    int rc =
+        pg_connect_maintenance(database->dump->conninfo, database->dump->application, &shared, err);
     if (!rc)
-        rc = add_lists(database, entry, err);
+        rc = add_properties(database, shared, entry, err);
+    if (!rc)
+        rc = add_lists(database, shared, entry, err);
+    if (!rc)
+        rc = add_lc_monetary(database, entry, err);
     if (!rc)
         rc = add_migration(database, entry, err);
     add_object_name(database, entry, "schema", "schema.pgdump", true);
@@ -294,6 +339,8 @@ static int add_setvals(PGconn *conn, const PGresult *sequences, int first, int e
     _cleanup_(pg_result_freep) PGresult *values = NULL;
     if (!rc)
         rc = pg_query(conn, &values, err, buf_text(&sql), NULL);
+    if (rc == ERR_SQL && strstr(err->message, "does not exist"))
+        return err->code = ERR_CONFLICT; /* dropped since the snapshot: another attempt is whole */
     if (rc)
         return rc;
     for (int row = first; row < end; row++) {

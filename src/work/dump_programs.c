@@ -160,13 +160,22 @@ int dump_schema(void *argument, struct error *err)
     return rc;
 }
 
+/* Without --database pg_dumpall goes to "postgres", which may be closed to us. */
 static int run_dumpall(struct dump *dump, PGconn *conn, bool passwords, struct error *err)
 {
-    _cleanup_(freep) char *program = NULL;
+    _cleanup_(freep) char *program = NULL, *database = NULL;
+    int rc = pg_database_option("--database", PQdb(conn), &database, err);
+    if (rc)
+        return rc;
     if (asprintf(&program, "%s/pg_dumpall", dump->programs.folder) < 0)
         return error_no_memory(err);
-    const char *argv[] = {program, "--globals-only", "--no-password",
-                          passwords ? NULL : "--no-role-passwords", NULL};
+    const char *argv[] = {program,
+                          "--globals-only",
+                          "--no-password",
+                          "--encoding=UTF8",
+                          database,
+                          passwords ? NULL : "--no-role-passwords",
+                          NULL};
     return store_output(dump, conn, NULL, argv, NULL, "globals.sql.zst", VOLUME_ZSTD, err);
 }
 
@@ -175,7 +184,7 @@ int dump_globals(struct dump *dump, json_t **ret_globals, struct error *err)
 {
     _cleanup_(pg_conn_freep) PGconn *conn = NULL;
     _cleanup_(freep) char *can_read = NULL;
-    int rc = pg_connect(dump->conninfo, NULL, dump->application, &conn, err);
+    int rc = pg_connect_maintenance(dump->conninfo, dump->application, &conn, err);
     if (!rc)
         rc = pg_query_text(
             conn, &can_read, err,

@@ -179,22 +179,6 @@ int restore_run_program(struct restore_database *database, const char *const *op
     return rc ? rc : drive(&child, input, output, err);
 }
 
-/* --dbname=dbname='it''s': a name is never taken for a connection string. */
-static int target_option(const struct restore_database *database, char **ret_option,
-                         struct error *err)
-{
-    _cleanup_(buf_clear) struct buf option = BUF_INIT(4096);
-    buf_add_text(&option, "--dbname=dbname='");
-    for (const char *c = database->work_name; *c; c++) {
-        if (*c == '\'' || *c == '\\')
-            buf_add_text(&option, "\\");
-        buf_add(&option, c, 1);
-    }
-    buf_add_text(&option, "'");
-    *ret_option = buf_steal(&option);
-    return *ret_option ? 0 : error_no_memory(err);
-}
-
 static int create_database(struct restore_database *database, struct error *err)
 {
     _cleanup_(buf_clear) struct buf sql = BUF_INIT(SQL_LIMIT);
@@ -215,7 +199,7 @@ static int run_section(struct restore_database *database, const char *section, b
     _cleanup_(freep) char *target = NULL;
     char jobs_option[32];
     snprintf(jobs_option, sizeof(jobs_option), "--jobs=%d", jobs);
-    int rc = target_option(database, &target, err);
+    int rc = pg_database_option("--dbname", database->work_name, &target, err);
     if (rc)
         return rc;
     const char *options[] = {target, section, exit_on_error ? "--exit-on-error" : jobs_option,
@@ -272,7 +256,7 @@ static int load_large_objects(struct restore_database *database, struct error *e
     _cleanup_(freep) char *target = NULL;
     int rc = restore_open_object(database->restore, name, VOLUME_PLAIN, &reader, err);
     if (!rc)
-        rc = target_option(database, &target, err);
+        rc = pg_database_option("--dbname", database->work_name, &target, err);
     if (rc)
         return rc;
     const char *options[] = {target, "--exit-on-error", NULL};

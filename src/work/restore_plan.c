@@ -25,17 +25,6 @@ static int find_programs(struct restore *restore, struct error *err)
                             err);
 }
 
-/* The connection that makes databases and roles. It goes to the database "postgres", because the
- * one that the policy names may be what was lost, and because names of roles are shared by all
- * databases in the encoding of this one; where that is closed to us, to the one that is named. */
-static int connect_maintenance(struct restore *restore, struct error *err)
-{
-    int rc = pg_connect(restore->conninfo, "postgres", restore->application, &restore->conn, err);
-    if (!rc || rc == ERR_CONNECTION)
-        return rc;
-    return pg_connect(restore->conninfo, NULL, restore->application, &restore->conn, err);
-}
-
 int restore_open(struct restore *restore, struct error *err)
 {
     const struct restore_request *request = restore->request;
@@ -45,7 +34,7 @@ int restore_open(struct restore *restore, struct error *err)
     else
         rc = policy_connection(request->policy, NULL, &restore->conninfo, err);
     if (!rc)
-        rc = connect_maintenance(restore, err);
+        rc = pg_connect_maintenance(restore->conninfo, restore->application, &restore->conn, err);
     if (!rc)
         rc = pg_refuse_pooler(restore->conn, err);
     if (rc)

@@ -6,11 +6,12 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/strv.h"
 
-enum { ENVIRONMENT_MAX = 10000, POLL_STEP_US = 10000 };
+enum { ENVIRONMENT_MAX = 10000, POLL_STEP_US = 10000, READER_STEP_MS = 1000 };
 
 extern char **environ;
 
@@ -56,7 +57,8 @@ static int find_program(const char *name, char **ret_path, struct error *err)
         char *candidate = NULL;
         if (asprintf(&candidate, "%.*s/%s", (int)length, path, name) < 0)
             return error_no_memory(err);
-        if (access(candidate, X_OK) == 0) {
+        struct stat st;
+        if (access(candidate, X_OK) == 0 && stat(candidate, &st) == 0 && S_ISREG(st.st_mode)) {
             *ret_path = candidate;
             return 0;
         }
@@ -87,13 +89,31 @@ static void close_pipes(struct pipes *pipes)
     close_pair(pipes->failure);
 }
 
+/* A pipe whose ends are no standard streams, even where ours are closed: setting up the child's
+ * would overwrite them. */
+static int open_pipe(int ret_pair[2])
+{
+    int low[2], rc = 0;
+    if (pipe2(low, O_CLOEXEC) != 0)
+        return -1;
+    for (int i = 0; i < 2; i++) {
+        ret_pair[i] =
+            low[i] > STDERR_FILENO ? low[i] : fcntl(low[i], F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        rc = ret_pair[i] < 0 ? -1 : rc;
+    }
+    for (int i = 0; i < 2; i++)
+        if (low[i] != ret_pair[i])
+            close(low[i]);
+    return rc;
+}
+
 static int open_pipes(const struct child_spec *spec, struct pipes *pipes, struct error *err)
 {
     *pipes = (struct pipes){{-1, -1}, {-1, -1}, {-1, -1}, {-1, -1}};
-    if ((spec->input == CHILD_PIPE && pipe2(pipes->input, O_CLOEXEC) != 0) ||
-        (spec->output == CHILD_PIPE && pipe2(pipes->output, O_CLOEXEC) != 0) ||
-        (!spec->inherit_stderr && pipe2(pipes->errors, O_CLOEXEC) != 0) ||
-        pipe2(pipes->failure, O_CLOEXEC) != 0) {
+    if ((spec->input == CHILD_PIPE && open_pipe(pipes->input) != 0) ||
+        (spec->output == CHILD_PIPE && open_pipe(pipes->output) != 0) ||
+        (!spec->inherit_stderr && open_pipe(pipes->errors) != 0) ||
+        open_pipe(pipes->failure) != 0) {
         int saved_errno = errno;
         close_pipes(pipes);
         return error_set_errno(err, saved_errno, "could not open a pipe");
@@ -109,6 +129,8 @@ static bool connect_stream(enum child_stream kind, int pipe_end, int target, int
     if (kind == CHILD_PIPE)
         return dup2(pipe_end, target) >= 0;
     int fd = open("/dev/null", open_flags | O_CLOEXEC);
+    if (fd == target) /* ours was closed, and dup2() would do nothing */
+        return fcntl(fd, F_SETFD, 0) == 0;
     return fd >= 0 && dup2(fd, target) >= 0;
 }
 
@@ -126,6 +148,8 @@ static _Noreturn void run_in_child(const struct child_spec *spec, const struct p
         connect_stream(spec->output, pipes->output[1], STDOUT_FILENO, O_WRONLY) &&
         connect_stream(spec->inherit_stderr ? CHILD_INHERIT : CHILD_PIPE, pipes->errors[1],
                        STDERR_FILENO, O_WRONLY)) {
+        /* What we were started with, or a library opened; an old kernel that can't is no error. */
+        close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
         union {
             const char *const *in;
             char **out;
@@ -138,12 +162,25 @@ static _Noreturn void run_in_child(const struct child_spec *spec, const struct p
     _exit(127);
 }
 
+/* False when the child has ended and all that it wrote was read, whoever else holds its stderr. */
+static bool await_stderr(struct child *child)
+{
+    struct pollfd stream = {.fd = child->stderr_fd, .events = POLLIN};
+    bool ends;
+    int ready;
+    do {
+        ends = atomic_load(&child->reader_ends);
+        ready = poll(&stream, 1, ends ? 0 : READER_STEP_MS);
+    } while ((ready == 0 && !ends) || (ready < 0 && errno == EINTR));
+    return ready != 0;
+}
+
 static void *read_stderr(void *argument)
 {
     struct child *child = argument;
     char chunk[4096];
     ssize_t n;
-    while ((n = read(child->stderr_fd, chunk, sizeof(chunk))) != 0) {
+    while (await_stderr(child) && (n = read(child->stderr_fd, chunk, sizeof(chunk))) != 0) {
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -217,10 +254,15 @@ int child_start(const struct child_spec *spec, struct child *ret_child, struct e
         return rc;
     rc = start_with_pipes(spec, &pipes, path, environment.items, ret_child, err);
     close_pipes(&pipes);
-    if (!rc && ret_child->stderr_fd >= 0 && !spec->pipe_stderr)
-        ret_child->has_reader =
-            pthread_create(&ret_child->stderr_reader, NULL, read_stderr, ret_child) == 0;
-    return rc;
+    if (rc || ret_child->stderr_fd < 0 || spec->pipe_stderr)
+        return rc;
+    int failure = pthread_create(&ret_child->stderr_reader, NULL, read_stderr, ret_child);
+    ret_child->has_reader = failure == 0;
+    if (failure) {
+        child_clear(ret_child);
+        return error_set_errno(err, failure, "could not start a thread");
+    }
+    return 0;
 }
 
 static void close_descriptor(int *fd)
@@ -230,14 +272,15 @@ static void close_descriptor(int *fd)
     *fd = -1;
 }
 
-/* After the child was reaped: a grandchild may still hold stderr open, so its group is ended first
- * and the reader is never waited for without bound. */
+/* After the child was reaped: a grandchild may still hold stderr open, so its group is ended first.
+ * One that has left the group is not waited for. */
 static void finish(struct child *child)
 {
     close_descriptor(&child->input_fd);
     close_descriptor(&child->output_fd);
     if (child->has_reader) {
         kill(-child->pid, SIGKILL);
+        atomic_store(&child->reader_ends, true);
         pthread_join(child->stderr_reader, NULL);
     }
     child->has_reader = false;

@@ -17,6 +17,7 @@
 #define PGCAIRN_BASE_CHILD_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/types.h>
 
 #include "base/buf.h"
@@ -45,6 +46,7 @@ struct child {
     int input_fd, output_fd; /* -1 unless piped; ours to close */
     int stderr_fd;
     bool has_reader;
+    atomic_bool reader_ends; /* told to the reader when the child was reaped */
     pthread_t stderr_reader;
     char stderr_text[CHILD_STDERR_MAX + 1];
     size_t stderr_length;

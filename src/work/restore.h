@@ -73,6 +73,7 @@ struct restore {
 struct restore_table {
     uint32_t oid;
     const json_t *entry; /* of the manifest, borrowed */
+    char *root;          /* quoted; NULL: rows go where the manifest says */
     atomic_llong rows;   /* loaded so far */
 };
 
@@ -127,6 +128,9 @@ int restore_copy_object(struct volume_reader *reader, int fd, const char *path, 
 /* restore_rows.c */
 int restore_choose_rows(struct restore_database *database, const uint32_t *oids, size_t count,
                         bool all, struct error *err);
+/* With --table, once the tables are there: rows of a partition whose topmost root was not chosen go
+ * into what is topmost now. */
+int restore_find_roots(struct restore_database *database, struct error *err);
 int restore_rows(struct restore_database *database, struct error *err);
 struct restore_table *restore_find_table(const struct restore_database *database, uint32_t oid);
 void restore_add_copy(const struct restore_database *database, const struct restore_table *table,

@@ -31,6 +31,8 @@ void restore_database_clear(struct restore_database *database)
         unlink(database->list_path);
     free(database->schema_path);
     free(database->list_path);
+    for (size_t i = 0; i < database->table_count; i++)
+        free(database->tables[i].root);
     free(database->tables);
     free(database->volumes);
     strv_clear(&database->sequences);
@@ -64,6 +66,8 @@ int restore_copy_object(struct volume_reader *reader, int fd, const char *path, 
         rc = volume_read(reader, &data, &length, err);
         if (rc || length == 0)
             break;
+        if (work_interrupted(err))
+            return ERR_INTERRUPTED;
         rc = file_write_all(fd, path, data, length, err);
     }
     return rc ? rc : volume_read_finish(reader, err);
@@ -133,6 +137,20 @@ static int await(struct child *child, struct child_status *status, struct error 
     return rc;
 }
 
+/* pg_restore tells the statement that failed, and a user mapping's or a subscription's holds a
+ * password: the statements are cut out. */
+static void hide_statements(struct child *child)
+{
+    static const char STATEMENT[] = "Command was: ", NEXT[] = "\npg_restore: ";
+    char *text = child->stderr_text;
+    for (char *from; (from = strstr(text, STATEMENT));) {
+        const char *next = strstr(from, NEXT);
+        const char *rest = next ? next + 1 : "";
+        memmove(from, rest, strlen(rest) + 1);
+    }
+    child->stderr_length = strlen(text);
+}
+
 static int drive(struct child *child, struct volume_reader *input, struct buf *output,
                  struct error *err)
 {
@@ -142,12 +160,18 @@ static int drive(struct child *child, struct volume_reader *input, struct buf *o
         restore_copy_object(input, child->input_fd, "pg_restore", &input_error);
         close(child->input_fd);
         child->input_fd = -1;
+        if (input_error.code == ERR_INTERRUPTED || input_error.code == ERR_CORRUPT) {
+            *err = input_error; /* whatever pg_restore makes of half an archive */
+            return err->code;
+        }
     }
     int rc = output ? gather(child, output, err) : 0;
     if (!rc)
         rc = await(child, &status, err);
-    if (!rc && (!status.exited || status.exit_status != 0))
+    if (!rc && (!status.exited || status.exit_status != 0)) {
+        hide_statements(child);
         rc = child_error(child, "pg_restore", &status, err);
+    }
     if (!rc && input_error.code) {
         *err = input_error;
         rc = err->code;
@@ -179,6 +203,27 @@ int restore_run_program(struct restore_database *database, const char *const *op
     return rc ? rc : drive(&child, input, output, err);
 }
 
+static int add_tablespace(struct restore_database *database, struct buf *sql, struct error *err)
+{
+    const char *tablespace = json_text(database->entry, "tablespace");
+    if (!tablespace[0] || strcmp(tablespace, "pg_default") == 0)
+        return 0;
+    _cleanup_(pg_result_freep) PGresult *result = NULL;
+    int rc =
+        pg_query(database->restore->conn, &result, err,
+                 "select 1 from pg_catalog.pg_tablespace where spcname = $1", tablespace, NULL);
+    if (!rc && PQntuples(result) == 0)
+        restore_notice(database->restore,
+                       "the target has no tablespace \"%s\": database \"%s\" goes into the "
+                       "default one",
+                       tablespace, database->final_name);
+    if (rc || PQntuples(result) == 0)
+        return rc;
+    buf_add_text(sql, " TABLESPACE = ");
+    pg_add_identifier(sql, tablespace);
+    return buf_failed(sql, "CREATE DATABASE", err);
+}
+
 static int create_database(struct restore_database *database, struct error *err)
 {
     _cleanup_(buf_clear) struct buf sql = BUF_INIT(SQL_LIMIT);
@@ -190,6 +235,8 @@ static int create_database(struct restore_database *database, struct error *err)
     snprintf(database->work_name, sizeof(database->work_name), RESTORE_PREFIX "%s", suffix);
     pg_add_identifier(&name, database->work_name);
     rc = pg_create_database_sql(database->entry, buf_text(&name), &sql, err);
+    if (!rc)
+        rc = add_tablespace(database, &sql, err);
     return rc ? rc : pg_execute(database->restore->conn, err, "%s", buf_text(&sql));
 }
 
@@ -231,18 +278,27 @@ static int read_object(struct restore_database *database, const char *name, stru
     return rc ? rc : volume_read_whole(reader, text, err);
 }
 
+/* The semicolon that ends a statement: a name may hold one too, within quotes. */
+static char *statement_end(char *text)
+{
+    bool quoted = false;
+    for (; *text && (quoted || *text != ';'); text++)
+        quoted ^= *text == '\'';
+    return *text ? text : NULL;
+}
+
 static int set_sequences(struct restore_database *database, struct error *err)
 {
     _cleanup_(buf_clear) struct buf text = BUF_INIT(SEQUENCES_LIMIT);
     int rc = read_object(database, json_text(database->entry, "sequences"), &text, err);
     for (char *line = text.data; !rc && line && *line;) {
-        char *end = strstr(line, ";\n");
+        char *end = statement_end(line);
         if (!end)
             return error_set(err, ERR_CORRUPT, "sequences.sql ends in mid-statement");
         *end = '\0';
         if (is_wanted_sequence(database, line))
             rc = pg_execute(database->conn, err, "%s", line);
-        line = end + 2;
+        line = end + 1 + strspn(end + 1, "\n");
     }
     return rc ? error_prefix(err, "sequences") : 0;
 }
@@ -313,6 +369,20 @@ static int rename_database(struct restore_database *database, struct error *err)
     return rc;
 }
 
+/* What is left under its working name for a person to look at is not dropped. */
+static int leave(struct restore_database *database, const char *what, struct error *err)
+{
+    char cause[ERROR_MESSAGE_MAX];
+    snprintf(cause, sizeof(cause), "%s", err->message);
+    int code = err->code;
+    error_set(err, code, "%s: %s", what, cause);
+    error_hint(err, "the database is left as \"%s\": mend it and rename it to \"%s\", or drop it",
+               database->work_name, database->final_name);
+    database->work_name[0] = '\0';
+    return code;
+}
+
+/* Sessions that a killed pg_restore left behind may still be at work in it. */
 static void drop_database(struct restore_database *database)
 {
     if (database->exists || !database->work_name[0])
@@ -322,7 +392,8 @@ static void drop_database(struct restore_database *database)
     PQfinish(database->conn);
     database->conn = NULL;
     struct error error = ERROR_NONE;
-    if (pg_execute(database->restore->conn, &error, "drop database if exists %s", buf_text(&name)))
+    if (pg_execute(database->restore->conn, &error, "drop database if exists %s with (force)",
+                   buf_text(&name)))
         restore_notice(database->restore,
                        "database \"%s\" holds an unfinished restore and could "
                        "not be dropped: %s",
@@ -342,6 +413,8 @@ static int fill(struct restore_database *database, struct error *err)
         pg_add_identifier(&role, restore->request->role);
         rc = pg_execute(database->conn, err, "set role %s", buf_text(&role));
     }
+    if (!rc && restore->request->tables->count)
+        rc = restore_find_roots(database, err);
     if (!rc)
         rc = restore_rows(database, err);
     if (!rc)
@@ -358,31 +431,41 @@ static int finish_objects(struct restore_database *database, struct error *err)
         run_section(database, "--section=post-data", false, database->restore->request->jobs, err);
     if (!rc || rc == ERR_INTERRUPTED || database->exists)
         return rc;
-    char cause[ERROR_MESSAGE_MAX];
-    snprintf(cause, sizeof(cause), "%s", err->message);
-    error_set(err, rc, "all rows are loaded, but not every index or constraint could be made: %s",
-              cause);
-    error_hint(err, "the database is left as \"%s\": mend it and rename it to \"%s\", or drop it",
-               database->work_name, database->final_name);
-    database->work_name[0] = '\0'; /* so that it is not dropped */
-    return rc;
+    return leave(database, "all rows are loaded, but not every index or constraint could be made",
+                 err);
+}
+
+/* ANALYZE runs functions of the database's and asks servers of foreign partitions: what fails there
+ * is no fault of the rows, and is told. */
+static int analyze(struct restore_database *database, struct error *err)
+{
+    if (database->restore->request->no_analyze)
+        return 0;
+    restore_progress(database->restore, "analyzing", 0, 0);
+    int rc = pg_execute(database->conn, err, "analyze");
+    if (!rc || rc == ERR_CONNECTION)
+        return rc;
+    restore_notice(database->restore,
+                   "database \"%s\": ANALYZE failed, so some tables have no statistics: %s",
+                   database->final_name, err->message);
+    return 0;
 }
 
 static int settle(struct restore_database *database, struct error *err)
 {
-    struct restore *restore = database->restore;
-    int rc = 0;
-    if (!restore->request->no_analyze) {
-        restore_progress(restore, "analyzing", 0, 0);
-        rc = pg_execute(database->conn, err, "analyze");
-    }
+    int rc = analyze(database, err);
     if (!rc)
-        restore_progress(restore, "comparing row counts", 0, 0);
+        restore_progress(database->restore, "comparing row counts", 0, 0);
     if (!rc)
         rc = restore_check_rows(database, err);
     if (!rc)
         rc = set_properties(database, err);
-    return rc ? rc : rename_database(database, err);
+    if (!rc && work_interrupted(err))
+        rc = ERR_INTERRUPTED;
+    if (rc)
+        return rc;
+    rc = rename_database(database, err);
+    return rc ? leave(database, "all is restored, but the database could not be renamed", err) : 0;
 }
 
 static int64_t total_rows(const struct restore_database *database)

@@ -89,12 +89,48 @@ struct restore_table *restore_find_table(const struct restore_database *database
     return bsearch(&key, database->tables, database->table_count, sizeof(key), compare_tables);
 }
 
+/* The relation that a table's rows are given to. */
+static void add_load_name(const struct restore_table *table, struct buf *sql)
+{
+    if (table->root)
+        buf_add_text(sql, table->root);
+    else
+        pg_add_qualified(sql, json_text(table->entry, "load_schema"),
+                         json_text(table->entry, "load_name"));
+}
+
+static int find_root(struct restore_database *database, struct restore_table *table,
+                     struct error *err)
+{
+    _cleanup_(buf_clear) struct buf name = BUF_INIT(SQL_LIMIT);
+    _cleanup_(pg_result_freep) PGresult *result = NULL;
+    pg_add_qualified(&name, json_text(table->entry, "schema"), json_text(table->entry, "name"));
+    int rc = pg_query(database->conn, &result, err,
+                      "select coalesce(pg_catalog.pg_partition_root(r), r)::text from "
+                      "(select $1::pg_catalog.regclass as r) t",
+                      buf_text(&name), NULL);
+    if (!rc && !(table->root = strdup(pg_text(result, 0, 0))))
+        rc = error_no_memory(err);
+    return rc;
+}
+
+int restore_find_roots(struct restore_database *database, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < database->table_count && !rc; i++) {
+        struct restore_table *table = &database->tables[i];
+        if (strcmp(json_text(table->entry, "name"), json_text(table->entry, "load_name")) != 0 ||
+            strcmp(json_text(table->entry, "schema"), json_text(table->entry, "load_schema")) != 0)
+            rc = find_root(database, table, err);
+    }
+    return rc;
+}
+
 void restore_add_copy(const struct restore_database *database, const struct restore_table *table,
                       struct buf *sql)
 {
     buf_add_text(sql, "COPY ");
-    pg_add_qualified(sql, json_text(table->entry, "load_schema"),
-                     json_text(table->entry, "load_name"));
+    add_load_name(table, sql);
     if (json_text(table->entry, "columns")[0])
         buf_addf(sql, " (%s)", json_text(table->entry, "columns"));
     buf_add_text(sql, " FROM stdin");
@@ -286,37 +322,31 @@ static int check_loaded(struct restore_database *database, struct error *err)
     return 0;
 }
 
-/* The relation whose count speaks for a table: the topmost root of a partition, because rows loaded
- * through a root need not lie in the leaf that they were read from. */
-static int counted_relation(struct restore_database *database, const struct restore_table *table,
-                            char **ret_relation, struct error *err)
-{
-    _cleanup_(buf_clear) struct buf name = BUF_INIT(SQL_LIMIT);
-    _cleanup_(buf_clear) struct buf sql = BUF_INIT(SQL_LIMIT);
-    pg_add_qualified(&name, json_text(table->entry, "schema"), json_text(table->entry, "name"));
-    buf_add_text(&sql, "select coalesce(pg_catalog.pg_partition_root(r), r)::text from (select ");
-    pg_add_literal(&sql, buf_text(&name));
-    buf_add_text(&sql, "::pg_catalog.regclass as r) t");
-    int rc = buf_failed(&sql, "a query", err);
-    return rc ? rc : pg_query_text(database->conn, ret_relation, err, buf_text(&sql));
-}
+/* The tables whose counts speak for a relation: itself, or the leaves of a partitioned one; foreign
+ * ones are left out, their rows are elsewhere. */
+static const char LIST_COUNTED[] =
+    "select pg_catalog.format('select pg_catalog.count(*) from only %s', c.oid::pg_catalog.regclass)"
+    " from pg_catalog.pg_class c where c.relkind = 'r' and (c.oid = $1::pg_catalog.regclass or c.oid "
+    "in (select relid from pg_catalog.pg_partition_tree($1::pg_catalog.regclass)))";
 
 static int count_relation(struct restore_database *database, const char *relation, int64_t expected,
                           struct error *err)
 {
-    _cleanup_(buf_clear) struct buf sql = BUF_INIT(SQL_LIMIT);
-    _cleanup_(freep) char *kind = NULL;
+    _cleanup_(pg_result_freep) PGresult *tables = NULL;
     int64_t count = 0;
-    buf_add_text(&sql, "select relkind from pg_catalog.pg_class where oid = ");
-    pg_add_literal(&sql, relation);
-    buf_add_text(&sql, "::pg_catalog.regclass");
-    int rc = pg_query_text(database->conn, &kind, err, buf_text(&sql));
-    if (rc)
-        return rc;
-    buf_reset(&sql);
-    buf_addf(&sql, "select pg_catalog.count(*) from %s%s", kind && kind[0] == 'p' ? "" : "only ",
-             relation);
-    rc = pg_query_integer(database->conn, &count, err, buf_text(&sql));
+    int rc = pg_query(database->conn, &tables, err, LIST_COUNTED, relation, NULL);
+    for (int row = 0; row < (rc ? 0 : PQntuples(tables)) && !rc; row++) {
+        int64_t rows = 0;
+        rc = work_interrupted(err)
+                 ? ERR_INTERRUPTED
+                 : pg_query_integer(database->conn, &rows, err, pg_text(tables, row, 0));
+        count += rows;
+    }
+    if (rc == ERR_PERMISSION) {
+        restore_notice(database->restore, "the rows of %s could not be counted: %s", relation,
+                       err->message);
+        return 0;
+    }
     if (!rc && count != expected)
         rc = error_set(err, ERR_CORRUPT, "table %s has %lld rows, the manifest says %lld", relation,
                        (long long)count, (long long)expected);
@@ -331,14 +361,14 @@ int restore_check_rows(struct restore_database *database, struct error *err)
     _cleanup_(json_release) json_t *sums = json_object();
     for (size_t i = 0; i < database->table_count && !rc; i++) {
         const struct restore_table *table = &database->tables[i];
-        _cleanup_(freep) char *relation = NULL;
+        _cleanup_(buf_clear) struct buf relation = BUF_INIT(SQL_LIMIT);
         if (json_is_true(json_object_get(table->entry, "extension_config")))
-            continue; /* CREATE EXTENSION may have put rows of its own there */
-        rc = counted_relation(database, table, &relation, err);
-        if (rc || !relation)
-            break;
-        json_int_t sum = json_integer_value(json_object_get(sums, relation));
-        json_object_set_new(sums, relation, json_integer(sum + (json_int_t)entry_rows(table)));
+            continue;                    /* CREATE EXTENSION may have put rows of its own there */
+        add_load_name(table, &relation); /* rows loaded through a root may lie in other leaves */
+        json_int_t sum = json_integer_value(json_object_get(sums, buf_text(&relation)));
+        if (json_object_set_new(sums, buf_text(&relation),
+                                json_integer(sum + (json_int_t)entry_rows(table))))
+            rc = error_no_memory(err);
     }
     const char *relation;
     json_t *sum;

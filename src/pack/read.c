@@ -13,7 +13,7 @@ struct volume_reader {
     struct store_reader *reader;
     EVP_MD_CTX *digest;
     enum volume_kind kind;
-    bool has_expected, stream_begun;
+    bool has_expected, stream_begun, stream_empty;
     struct store_object expected;
     char key[STORE_KEY_MAX + 1];
     int64_t stored;
@@ -65,6 +65,8 @@ static int open_archive(struct volume_reader *reader, struct error *err)
         return error_no_memory(err);
     int format = reader->kind == VOLUME_TAR ? archive_read_support_format_tar(archive)
                                             : archive_read_support_format_raw(archive);
+    if (reader->kind == VOLUME_ZSTD && format == ARCHIVE_OK)
+        format = archive_read_support_format_empty(archive); /* "raw" has at least a byte */
     if (format != ARCHIVE_OK || archive_read_support_filter_zstd(archive) != ARCHIVE_OK ||
         archive_read_open(archive, reader, NULL, on_read, NULL) != ARCHIVE_OK)
         return read_failed(reader, err);
@@ -106,18 +108,20 @@ static int next_stream(struct volume_reader *reader, const char **ret_name, int6
 int volume_next(struct volume_reader *reader, const char **ret_name, int64_t *ret_size,
                 struct error *err)
 {
-    if (reader->kind == VOLUME_PLAIN)
+    if (reader->kind == VOLUME_PLAIN || reader->stream_begun)
         return next_stream(reader, ret_name, ret_size);
     struct archive_entry *entry;
     int status = archive_read_next_header(reader->archive, &entry);
+    if (status != ARCHIVE_OK && status != ARCHIVE_EOF)
+        return read_failed(reader, err);
+    if (reader->kind == VOLUME_ZSTD) {
+        reader->stream_empty = status == ARCHIVE_EOF;
+        return next_stream(reader, ret_name, ret_size);
+    }
     if (status == ARCHIVE_EOF) {
         *ret_name = NULL;
         return 0;
     }
-    if (status != ARCHIVE_OK)
-        return read_failed(reader, err);
-    if (reader->kind == VOLUME_ZSTD)
-        return next_stream(reader, ret_name, ret_size);
     const char *name = archive_entry_pathname(entry);
     if (!name || archive_entry_filetype(entry) != AE_IFREG)
         return error_set(err, ERR_CORRUPT, "\"%s\" has a member that is no file", reader->key);
@@ -132,6 +136,10 @@ int volume_read(struct volume_reader *reader, const void **ret_data, size_t *ret
     if (reader->kind == VOLUME_PLAIN) {
         *ret_data = reader->buffer;
         return take_bytes(reader, ret_length, err);
+    }
+    if (reader->stream_empty) {
+        *ret_length = 0;
+        return 0;
     }
     la_int64_t offset;
     int status;

@@ -52,6 +52,7 @@ int volume_create(struct store *store, const char *key, enum volume_kind kind,
                   struct error *err);
 int volume_add(struct volume *volume, const char *name, const void *data, size_t length,
                struct error *err);
+/* Exactly `size` bytes must follow: fewer or more are ERR_FAILED, at the latest in the commit. */
 int volume_begin(struct volume *volume, const char *name, int64_t size, struct error *err);
 int volume_data(struct volume *volume, const void *data, size_t length, struct error *err);
 int64_t volume_stored(const struct volume *volume); /* bytes given to the store so far */

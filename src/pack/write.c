@@ -4,7 +4,7 @@
 #include <archive_entry.h>
 #include <string.h>
 
-enum { BLOCK_BYTES = 256 << 10, MEMBER_MODE = 0600 };
+enum { BLOCK_BYTES = 256 << 10, MEMBER_MODE = 0600, NAME_SHOWN_MAX = 256 };
 
 struct volume {
     struct archive *archive; /* NULL for VOLUME_PLAIN */
@@ -14,6 +14,8 @@ struct volume {
     enum volume_kind kind;
     int64_t time_us;
     int64_t stored, plain;
+    char member[NAME_SHOWN_MAX]; /* of a tar, for messages */
+    int64_t missing;             /* bytes that were told of the member and have not come yet */
     /* Once the store has refused, or the volume is given up, what libarchive still wants to write
      * goes nowhere: were it told of the failure, it would not free all it has (libarchive 3.6). */
     struct error store_error;
@@ -121,9 +123,25 @@ int volume_create(struct store *store, const char *key, enum volume_kind kind,
     return rc;
 }
 
+/* libarchive would fill a short member up with zeros. */
+static int check_member_whole(const struct volume *volume, struct error *err)
+{
+    if (volume->missing == 0)
+        return 0;
+    return error_set(err, ERR_FAILED, "member \"%s\" of a volume lacks %lld bytes", volume->member,
+                     (long long)volume->missing);
+}
+
 int volume_begin(struct volume *volume, const char *name, int64_t size, struct error *err)
 {
-    return write_header(volume, name, size, err);
+    int rc = check_member_whole(volume, err);
+    if (!rc)
+        rc = write_header(volume, name, size, err);
+    if (rc)
+        return rc;
+    snprintf(volume->member, sizeof(volume->member), "%s", name);
+    volume->missing = size;
+    return 0;
 }
 
 int volume_data(struct volume *volume, const void *data, size_t length, struct error *err)
@@ -133,6 +151,9 @@ int volume_data(struct volume *volume, const void *data, size_t length, struct e
         volume->plain += rc ? 0 : (int64_t)length;
         return rc;
     }
+    if (volume->kind == VOLUME_TAR && (int64_t)length > volume->missing)
+        return error_set(err, ERR_FAILED, "member \"%s\" of a volume is larger than was told",
+                         volume->member);
     const char *from = data;
     while (length > 0) {
         la_ssize_t n = archive_write_data(volume->archive, from, length);
@@ -141,6 +162,7 @@ int volume_data(struct volume *volume, const void *data, size_t length, struct e
         from += n;
         length -= (size_t)n;
         volume->plain += n;
+        volume->missing -= volume->kind == VOLUME_TAR ? n : 0;
     }
     return store_failed(volume, err);
 }
@@ -164,9 +186,12 @@ int64_t volume_plain(const struct volume *volume)
 
 int volume_commit(struct volume *volume, struct store_object *ret_object, struct error *err)
 {
+    int rc = check_member_whole(volume, err);
+    if (rc)
+        return rc;
     if (volume->archive && archive_write_close(volume->archive) != ARCHIVE_OK)
         return archive_failed(volume, err);
-    int rc = store_failed(volume, err);
+    rc = store_failed(volume, err);
     return rc ? rc : store_commit(volume->writer, 0, ret_object, err);
 }
 

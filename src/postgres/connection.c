@@ -100,6 +100,10 @@ static int connect_error(PGconn *conn, struct error *err)
         error_set(err, ERR_NOT_FOUND, "%s", text);
         return error_hint(err, "check connection: and databases: of the policy");
     }
+    if (strstr(text, "permission denied for database")) {
+        error_set(err, ERR_PERMISSION, "%s", text);
+        return error_hint(err, "grant connect on the database to the role");
+    }
     error_set(err, ERR_CONNECTION, "%s", text);
     if (strstr(text, "too many clients") || strstr(text, "remaining connection slots"))
         return error_hint(err,

@@ -32,7 +32,8 @@ int work_list_databases(const struct policy *policy, PGconn *conn,
     _cleanup_(pg_result_freep) PGresult *result = NULL;
     int rc = pg_query(conn, &result, err,
                       "select datname, oid from pg_catalog.pg_database "
-                      "where datallowconn and not datistemplate order by datname",
+                      "where datallowconn and not datistemplate and datconnlimit <> -2 "
+                      "order by datname",
                       NULL);
     if (!rc)
         rc = check_globs(policy, result, err);

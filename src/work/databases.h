@@ -5,6 +5,9 @@
  *     work_list_databases(policy, conn, &databases, err);
  *     work_databases_clear(&databases);
  *
+ * One that an interrupted DROP DATABASE left invalid (datconnlimit -2) lets nobody in and is passed
+ * over.
+ *
  * A glob that matches nothing is ERR_NOT_FOUND: it is a mistake or a loss, and neither must pass in
  * silence. A server without any such database is ERR_FAILED.
  */

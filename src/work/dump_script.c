@@ -3,10 +3,11 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/file.h"
 #include "postgres/server.h"
 #include "work/dump.h"
 
-enum { SCRIPT_LIMIT = 256 << 20, STATEMENTS_MAX = 100000 };
+enum { SCRIPT_LIMIT = 256 << 20, STATEMENTS_MAX = 100000, MARK_RANDOM = 16 };
 
 static const char HEAD[] =
     "set -eu\n"
@@ -45,7 +46,7 @@ static const char HEAD[] =
     "# What the rows were written with; see the session settings of pg_dump.\n"
     "PGOPTIONS='-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=3 -c search_path='\n"
     "PGOPTIONS=\"$PGOPTIONS -c row_security=off -c xmloption=content -c statement_timeout=0\"\n"
-    "PGOPTIONS=\"$PGOPTIONS -c lock_timeout=0 -c default_transaction_read_only=off\"\n"
+    "PGOPTIONS=\"$PGOPTIONS -c lc_monetary=C -c array_nulls=on -c lock_timeout=0 -c default_transaction_read_only=off\"\n"
     "PGCLIENTENCODING=UTF8\n"
     "export PGOPTIONS PGCLIENTENCODING\n"
     "export PGCAIRN_TARGET\n"
@@ -94,14 +95,17 @@ static void add_checksums(struct buf *script, const json_t *manifest)
     buf_add_text(script, "END\nfi\n");
 }
 
-static void add_loader(struct buf *script, const json_t *database, const char *oid)
+/* mark: the line that ends a here-document. Names and comments may have lines of their own, and one
+ * that was made to end the document would have the rest run by sh, so nobody can know it before. */
+static void add_loader(struct buf *script, const json_t *database, const char *oid,
+                       const char *mark)
 {
     size_t i;
     json_t *table;
     buf_addf(script,
-             "    cat >\"$work/load-%s.sh\" <<'PGCAIRN_END'\n"
+             "    cat >\"$work/load-%s.sh\" <<'%s'\n"
              "case $TAR_FILENAME in\n",
-             oid);
+             oid, mark);
     json_array_foreach(json_object_get(database, "tables"), i, table)
     {
         _cleanup_(buf_clear) struct buf sql = BUF_INIT(1 << 20);
@@ -117,40 +121,56 @@ static void add_loader(struct buf *script, const json_t *database, const char *o
     }
     buf_add_text(script, "*) echo \"no table for $TAR_FILENAME\" >&2; exit 1 ;;\n"
                          "esac\n"
-                         "exec psql -X -q -v ON_ERROR_STOP=1 -d \"$PGCAIRN_TARGET\" -c \"$1\"\n"
-                         "PGCAIRN_END\n");
+                         "exec psql -X -q -v ON_ERROR_STOP=1 -d \"$PGCAIRN_TARGET\" -c \"$1\"\n");
+    buf_addf(script, "%s\n", mark);
 }
 
-static int add_properties(struct buf *script, const json_t *database, struct error *err)
+static int add_properties(struct buf *script, const json_t *database, const char *mark,
+                          struct error *err)
 {
     _cleanup_(strv_clear) struct strv statements = STRV_INIT(STATEMENTS_MAX);
     int rc = pg_database_property_sql(database, ":\"target\"", true, true, &statements, err);
     if (rc)
         return rc;
-    buf_add_text(script, "    run_sql -d \"$maintenance\" <<'PGCAIRN_END'\n");
+    buf_addf(script, "    run_sql -d \"$maintenance\" <<'%s'\n", mark);
     for (size_t i = 0; i < statements.count; i++)
         buf_addf(script, "%s;\n", statements.items[i]);
-    buf_add_text(script, "PGCAIRN_END\n");
+    buf_addf(script, "%s\n", mark);
     return 0;
+}
+
+/* CREATE DATABASE, in its tablespace if the target has that. */
+static int add_creation(struct buf *script, const json_t *database, const char *mark,
+                        struct error *err)
+{
+    const char *tablespace = json_text(database, "tablespace");
+    buf_addf(script, "    run_sql -d \"$maintenance\" <<'%s'\n", mark);
+    buf_add_text(script,
+                 "SELECT coalesce((SELECT ' TABLESPACE = ' || pg_catalog.quote_ident(spcname) "
+                 "FROM pg_catalog.pg_tablespace WHERE spcname = ");
+    pg_add_literal(script, tablespace);
+    buf_add_text(script, "), '') AS place \\gset\n");
+    int rc = pg_create_database_sql(database, ":\"target\"", script, err);
+    buf_addf(script, " :place;\n%s\n", mark);
+    return rc;
 }
 
 /* psql reads the name of a database as a connection string when it holds '=' or begins like a URI;
  * quoted as dbname='...' it is always a name. */
-static int add_database(struct buf *script, const json_t *database, struct error *err)
+static int add_database(struct buf *script, const json_t *database, const char *mark,
+                        struct error *err)
 {
     char oid[24];
     snprintf(oid, sizeof(oid), "%lld", (long long)json_number(database, "oid"));
     buf_addf(script, "\nrestore_%s() {\n    target=${1:-", oid);
     buf_add_text(script, "$2}\n");
     buf_add_text(script, "    echo \"restoring database $target\"\n");
-    add_loader(script, database, oid);
-    buf_add_text(script, "    PGCAIRN_TARGET=$target\n"
-                         "    run_sql -d \"$maintenance\" <<'PGCAIRN_END'\n");
-    int rc = pg_create_database_sql(database, ":\"target\"", script, err);
+    add_loader(script, database, oid, mark);
+    buf_add_text(script, "    PGCAIRN_TARGET=$target\n");
+    int rc = add_creation(script, database, mark, err);
     if (rc)
         return rc;
     buf_add_text(script,
-                 ";\nPGCAIRN_END\n"
                  "    escaped=$(printf %s \"$target\" | sed \"s/[\\\\\\\\']/\\\\\\\\&/g\")\n"
                  "    PGCAIRN_TARGET=\"dbname='$escaped'\"\n");
     buf_addf(script,
@@ -167,9 +187,10 @@ static int add_database(struct buf *script, const json_t *database, struct error
              "\"$here/%s/schema.pgdump\"\n"
              "    PGCAIRN_TARGET=$target\n",
              oid, oid, oid, oid, oid, oid);
-    rc = add_properties(script, database, err);
+    rc = add_properties(script, database, mark, err);
     buf_add_text(script, "    PGCAIRN_TARGET=\"dbname='$escaped'\"\n"
-                         "    run_sql -d \"$PGCAIRN_TARGET\" -c 'ANALYZE'\n}\n");
+                         "    (run_sql -d \"$PGCAIRN_TARGET\" -c 'ANALYZE') ||\n"
+                         "        echo 'ANALYZE failed: some tables have no statistics' >&2\n}\n");
     return rc;
 }
 
@@ -203,11 +224,12 @@ int dump_write_script(struct dump *dump, json_t *manifest, struct error *err)
     add_checksums(&script, manifest);
     size_t i;
     json_t *database;
-    int rc = 0;
+    char mark[MARK_RANDOM + 1];
+    int rc = file_random_name(mark, MARK_RANDOM, err);
     json_array_foreach(json_object_get(manifest, "databases"), i, database)
     {
         if (!rc)
-            rc = add_database(&script, database, err);
+            rc = add_database(&script, database, mark, err);
     }
     add_calls(&script, manifest);
     if (!rc)

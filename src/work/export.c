@@ -143,7 +143,10 @@ static int export_database(struct exporting *out, struct error *err)
     if (!rc)
         rc = run_pg_restore(out, "--section=pre-data", NULL, err);
     if (!rc)
-        rc = put_text(out, "SET client_encoding = 'UTF8';\nSET xmloption = content;\n\n", err);
+        rc = put_text(out,
+                      "SET client_encoding = 'UTF8';\nSET xmloption = content;\n"
+                      "SET lc_monetary = 'C';\nSET array_nulls = on;\n\n",
+                      err);
     for (size_t i = 0; i < database->volume_count && !rc; i++)
         rc = export_volume(out, json_text(database->volumes[i].object, "name"), err);
     if (!rc)

@@ -27,7 +27,7 @@ static const struct code_row *find_code(int code)
 }
 
 /* vsnprintf() that cuts between characters of UTF-8: half of one could not be written as JSON. */
-static void format_text(char *text, size_t size, const char *format, va_list args)
+_printf_(3, 0) static void format_text(char *text, size_t size, const char *format, va_list args)
 {
     int wanted = vsnprintf(text, size, format, args);
     if (wanted < (int)size)

@@ -302,7 +302,6 @@ static bool is_description(const struct toc_entry *entry, const char *descriptio
 static int exists_in_target(struct restore_database *database, const struct toc_entry *entry,
                             bool *ret_exists, struct error *err)
 {
-    _cleanup_(buf_clear) struct buf name = BUF_INIT(SQL_LIMIT);
     const char *sql;
     if (is_description(entry, "SCHEMA"))
         sql = "select 1 from pg_catalog.pg_namespace where nspname = $1";

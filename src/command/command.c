@@ -27,6 +27,8 @@ static const char GLOBAL_HELP[] =
     "\n"
     "commands:\n";
 
+static const char *const GLOBAL_OPTIONS[] = {"-c", "--json", "-q", "-v"}; /* of main.c */
+
 static const char GLOBAL_FOOT[] =
     "\n"
     "`pgcairn help COMMAND` shows its options and examples. Exit status: 0 done, 1 failed,\n"
@@ -141,14 +143,21 @@ static int print_all_help(void)
     return 0;
 }
 
-static int unknown_option(const struct command *command, const char *name, struct error *err)
+/* The word is named without its value, which may be a secret. */
+static int unknown_option(const struct command *command, const char *word, struct error *err)
 {
     const char *names[COMMAND_OPTIONS_MAX];
+    char given[SUGGEST_LENGTH_MAX + 1];
     size_t count = 0;
     for (; command->options && command->options[count].name; count++)
         names[count] = command->options[count].name;
-    error_set(err, ERR_USAGE, "%s has no option \"%s\"", command->name, name);
-    const char *nearest = suggest_nearest(name + strspn(name, "-"), names, count);
+    snprintf(given, sizeof(given), "%.*s", (int)strcspn(word, "="), word);
+    error_set(err, ERR_USAGE, "%s has no option \"%s\"", command->name, given);
+    for (size_t i = 0; i < ARRAY_SIZE(GLOBAL_OPTIONS); i++)
+        if (strcmp(given, GLOBAL_OPTIONS[i]) == 0)
+            return error_hint(err, "it stands before the command: pgcairn %s%s %s ...",
+                              GLOBAL_OPTIONS[i], i == 0 ? " FILE|DIR" : "", command->name);
+    const char *nearest = suggest_nearest(given + strspn(given, "-"), names, count);
     if (nearest)
         return error_hint(err, "did you mean \"%s%s\"?", nearest[1] ? "--" : "-", nearest);
     return error_hint(err, "\"pgcairn help %s\" lists its options", command->name);
@@ -188,15 +197,14 @@ static int parse_arguments(const struct command *command, int argc, char **argv,
                            struct arguments *arguments, struct error *err)
 {
     int rc = 0;
+    bool only_words = false;
     for (int i = 0; i < argc && !rc; i++) {
-        if (strcmp(argv[i], "--") == 0) {
-            arguments->after_dashes = &argv[i + 1];
-            break;
-        }
-        if (argv[i][0] == '-' && argv[i][1])
-            rc = parse_option(command, arguments, argc, argv, &i, err);
-        else
+        if (only_words || argv[i][0] != '-' || !argv[i][1])
             rc = strv_add(&arguments->words, argv[i], err);
+        else if (strcmp(argv[i], "--") == 0)
+            only_words = true;
+        else
+            rc = parse_option(command, arguments, argc, argv, &i, err);
     }
     if (rc)
         return rc;

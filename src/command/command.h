@@ -41,8 +41,7 @@ struct arguments {
     const struct command_option *options;
     const char *values[COMMAND_OPTIONS_MAX]; /* last value of a text option; "" for a given flag */
     struct strv lists[COMMAND_OPTIONS_MAX];  /* values of a list option */
-    struct strv words;                       /* what is no option */
-    char **after_dashes;                     /* what stands behind "--"; NULL-terminated, or NULL */
+    struct strv words;                       /* what is no option, or stands behind "--" */
 };
 
 /* By option name; the option must be in the command's table. NULL or false when not given. */

@@ -66,7 +66,10 @@ static void *run_member(void *argument)
 {
     struct member *member = argument;
     struct error error = ERROR_NONE;
-    if (member->function(member->argument, &error))
+    int rc = member->function(member->argument, &error);
+    if (rc && !error.code) /* a failure without words is not a success */
+        error_set(&error, rc, "a thread failed (%s)", error_code_name(rc));
+    if (rc)
         crew_fail(member->crew, &error);
     pthread_mutex_lock(&member->crew->mutex);
     member->crew->running--;

@@ -25,6 +25,25 @@ static int find_programs(struct restore *restore, struct error *err)
                             err);
 }
 
+/* Databases that a restore which was killed has left: nobody is connected to them. They are told,
+ * not dropped: only a person knows that no other machine is about to go on with one. */
+static int tell_leftovers(struct restore *restore, struct error *err)
+{
+    _cleanup_(pg_result_freep) PGresult *result = NULL;
+    int rc = pg_query(
+        restore->conn, &result, err,
+        "select d.datname from pg_catalog.pg_database d where d.datname ~ '^" RESTORE_PREFIX
+        "[a-z0-9]{4}$' and not exists (select 1 from pg_catalog.pg_stat_activity a "
+        "where a.datid = d.oid) order by 1",
+        NULL);
+    for (int row = 0; row < (rc ? 0 : PQntuples(result)); row++)
+        restore_notice(restore,
+                       "database \"%s\" is what an interrupted restore left; when nobody needs it: "
+                       "drop database %s",
+                       pg_text(result, row, 0), pg_text(result, row, 0));
+    return rc;
+}
+
 int restore_open(struct restore *restore, struct error *err)
 {
     const struct restore_request *request = restore->request;
@@ -40,7 +59,8 @@ int restore_open(struct restore *restore, struct error *err)
     if (rc)
         return rc;
     restore->server_version = PQserverVersion(restore->conn);
-    return find_programs(restore, err);
+    rc = tell_leftovers(restore, err);
+    return rc ? rc : find_programs(restore, err);
 }
 
 static int look_for_database(struct restore_database *database, struct error *err)

@@ -135,6 +135,12 @@ static int add_lists(struct dump_database *database, PGconn *shared, json_t *ent
          "select e.extname, e.extversion, n.nspname from pg_catalog.pg_extension e "
          "join pg_catalog.pg_namespace n on n.oid = e.extnamespace order by 1",
          {"name", "version", "schema"}},
+        {"unread_tables",
+         false,
+         "select c.oid::text, n.nspname, c.relname from pg_catalog.pg_class c "
+         "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+         "where c.relkind = 'p' or c.relkind = 'r' and c.relpersistence = 'u' order by c.oid",
+         {"oid", "schema", "name"}},
     };
     char oid[16];
     snprintf(oid, sizeof(oid), "%u", database->oid);
@@ -315,7 +321,7 @@ int dump_describe(struct dump_database *database, json_t **ret_description, stru
 /* Of an extension's sequences those that it registered, and those that number the rows of a table
  * it registered: pg_dump forgets the latter, and the next row would get a number that is taken. */
 static const char LIST_SEQUENCES[] =
-    "select n.nspname, c.relname, pg_catalog.has_sequence_privilege(c.oid, 'select') "
+    "select n.nspname, c.relname, pg_catalog.has_sequence_privilege(c.oid, 'select'), c.oid "
     "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
     "where c.relkind = 'S' and c.relpersistence <> 't' and n.nspname !~ '^pg_'"
     " and n.nspname <> 'information_schema'"
@@ -326,7 +332,8 @@ static const char LIST_SEQUENCES[] =
     "'e' and d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass)) "
     "order by 1, 2";
 
-/* setval() of each sequence of a batch, with what the sequence holds now. */
+/* setval() of each sequence of a batch, with what the sequence holds now; its OID goes before it,
+ * so that a restore of some tables finds their sequences by it. */
 static int add_setvals(PGconn *conn, const PGresult *sequences, int first, int end,
                        struct buf *script, struct error *err)
 {
@@ -346,7 +353,7 @@ static int add_setvals(PGconn *conn, const PGresult *sequences, int first, int e
     for (int row = first; row < end; row++) {
         _cleanup_(buf_clear) struct buf name = BUF_INIT(1024);
         pg_add_qualified(&name, pg_text(sequences, row, 0), pg_text(sequences, row, 1));
-        buf_add_text(script, "SELECT pg_catalog.setval(");
+        buf_addf(script, "/* %s */ SELECT pg_catalog.setval(", pg_text(sequences, row, 3));
         pg_add_literal(script, buf_text(&name));
         buf_addf(script, ", %s, %s);\n", pg_text(values, row - first, 0),
                  pg_boolean(values, row - first, 1) ? "true" : "false");

@@ -91,7 +91,7 @@ struct restore_database {
     bool exists;            /* the target database is there already */
     char *schema_path;      /* schema.pgdump on disk */
     char *list_path;        /* for pg_restore -L; NULL for whole databases */
-    struct strv sequences;  /* quoted names whose values are set; with --table only */
+    struct strv sequences;  /* how their statements begin; with --table only */
     PGconn *conn;
     struct restore_table *tables; /* ordered by OID */
     size_t table_count;

@@ -254,17 +254,14 @@ static int run_section(struct restore_database *database, const char *section, b
     return restore_run_program(database, options, NULL, NULL, err);
 }
 
-/* A line "SELECT pg_catalog.setval('"schema"."name"', ..." is wanted when its sequence is. */
+/* A statement of sequences.sql begins with the comment that its sequence is known by. */
 static bool is_wanted_sequence(const struct restore_database *database, const char *line)
 {
     if (database->restore->request->tables->count == 0 || strncmp(line, "SET ", 4) == 0)
         return true;
     for (size_t i = 0; i < database->sequences.count; i++) {
-        _cleanup_(buf_clear) struct buf start = BUF_INIT(SQL_LIMIT);
-        buf_add_text(&start, "SELECT pg_catalog.setval(");
-        pg_add_literal(&start, database->sequences.items[i]);
-        buf_add_text(&start, ",");
-        if (strncmp(line, buf_text(&start), start.length) == 0)
+        const char *start = database->sequences.items[i];
+        if (strncmp(line, start, strlen(start)) == 0)
             return true;
     }
     return false;

@@ -1,6 +1,6 @@
 /* Roles: those of globals.sql that the target lacks are made as they were; none that exists is
- * touched, what differs is told. pg_dumpall writes one statement a line, and names its roles with
- * the same quoting in each. */
+ * touched, what differs is told. pg_dumpall begins each statement on a line of its own, and names
+ * its roles with the same quoting in each. */
 #include <string.h>
 
 #include "base/json.h"
@@ -61,12 +61,8 @@ static int unquote(const char *quoted, struct buf *name, struct error *err)
 }
 
 /* What ALTER ROLE sets, without the password, which never leaves globals.sql. */
-static void copy_attributes(const char *line, const char *end, char *text, size_t size)
+static void copy_attributes(const char *with, const char *end, char *text, size_t size)
 {
-    const char *with = strstr(line, " WITH ");
-    text[0] = '\0';
-    if (!with || with > end)
-        return;
     snprintf(text, size, "%.*s", (int)(end - with - 6), with + 6);
     char *password = strstr(text, " PASSWORD ");
     char *valid = password ? strstr(password, " VALID UNTIL ") : NULL;
@@ -108,7 +104,20 @@ static int compare_role(struct restore *restore, const char *quoted, const char 
     return 0;
 }
 
-/* Calls with every line of the text, cut at its newline for the time of the call. */
+/* The newline that ends a statement: a comment or a setting may have others within quotes, and a
+ * line that is a comment of the script may have quotes. */
+static const char *line_end(const char *line)
+{
+    char quote = '\0';
+    if (*line == '-' || *line == '\\')
+        return strchrnul(line, '\n');
+    for (; *line && (quote || *line != '\n'); line++)
+        if (quote ? *line == quote : *line == '\'' || *line == '"')
+            quote = quote ? '\0' : *line;
+    return line;
+}
+
+/* Calls with every statement of the text, which ends before `end`. */
 typedef int (*line_visit)(struct restore *restore, const char *line, const char *end,
                           struct roles *roles, struct error *err);
 
@@ -117,7 +126,7 @@ static int each_line(struct restore *restore, const char *text, line_visit visit
 {
     int rc = 0;
     while (*text && !rc) {
-        const char *end = strchrnul(text, '\n');
+        const char *end = line_end(text);
         rc = visit(restore, text, end, roles, err);
         text = *end ? end + 1 : end;
     }
@@ -128,15 +137,17 @@ static int look_at_role(struct restore *restore, const char *line, const char *e
                         struct roles *roles, struct error *err)
 {
     static const char ALTER[] = "ALTER ROLE ";
-    const char *with = strstr(line, " WITH ");
-    if (strncmp(line, ALTER, sizeof(ALTER) - 1) != 0 || !with || with > end)
+    if (strncmp(line, ALTER, sizeof(ALTER) - 1) != 0)
         return 0;
     const char *name = line + sizeof(ALTER) - 1;
+    const char *with = name + name_length(name);
+    if (strncmp(with, " WITH ", 6) != 0)
+        return 0;
     _cleanup_(freep) char *quoted = strndup(name, name_length(name));
     if (!quoted)
         return error_no_memory(err);
     char attributes[512];
-    copy_attributes(line, end, attributes, sizeof(attributes));
+    copy_attributes(with, end, attributes, sizeof(attributes));
     return compare_role(restore, quoted, attributes, roles, err);
 }
 
@@ -151,6 +162,14 @@ static int run_line(struct restore *restore, const char *line, const char *end, 
     /* The statement may hold a password's hash: only its first words are told. */
     error_prefix(err, "could not create a role (%.*s)", (int)strcspn(sql, "'"), sql);
     return error_hint(err, "use --globals none --no-owner to restore without the backup's roles");
+}
+
+static bool is_in_database(const char *line)
+{
+    static const char ALTER[] = "ALTER ROLE ", WITHIN[] = " IN DATABASE ";
+    const char *name = line + sizeof(ALTER) - 1;
+    return strncmp(line, ALTER, sizeof(ALTER) - 1) == 0 &&
+           strncmp(name + name_length(name), WITHIN, sizeof(WITHIN) - 1) == 0;
 }
 
 /* Statements that concern a missing role: its creation, attributes, settings, comment, and what it
@@ -170,10 +189,7 @@ static int make_role_line(struct restore *restore, const char *line, const char 
         }
     }
     /* Settings of a role within one database come with that database. */
-    const char *in_database = strstr(line, " IN DATABASE ");
-    if (!wanted || (in_database && in_database < end))
-        return 0;
-    return run_line(restore, line, end, err);
+    return !wanted || is_in_database(line) ? 0 : run_line(restore, line, end, err);
 }
 
 int restore_roles(struct restore *restore, json_t **ret_report, struct error *err)

@@ -33,7 +33,8 @@ struct toc_entry {
     uint32_t oid;
     enum toc_role role;
     const char *description;  /* one of DESCRIPTIONS; NULL when of no interest */
-    const char *schema, *tag; /* borrowed from the text or the manifest; NULL when not parsed */
+    const char *names;        /* "schema tag owner", borrowed from the text */
+    const char *schema, *tag; /* of a table, borrowed from the manifest */
     int *depends;
     size_t depend_count;
     bool chosen;
@@ -96,9 +97,9 @@ static struct toc_entry *entry_of_id(const struct toc *toc, int id)
     return &toc->entries[toc->by_id[id]];
 }
 
-/* Splits "DESCRIPTION schema tag owner" in place. The owner is the last word; a tag may hold
- * blanks, a schema may too, and then the entry is matched by its OID only. */
-static void parse_names(struct toc_entry *entry, char *text)
+/* "DESCRIPTION schema tag owner": each of the three may hold blanks, so they are left as one text.
+ */
+static void parse_names(struct toc_entry *entry, const char *text)
 {
     for (size_t i = 0; i < ARRAY_SIZE(DESCRIPTIONS); i++) {
         size_t length = strlen(DESCRIPTIONS[i].name);
@@ -106,16 +107,7 @@ static void parse_names(struct toc_entry *entry, char *text)
             continue;
         entry->description = DESCRIPTIONS[i].name;
         entry->role = DESCRIPTIONS[i].role;
-        char *schema = text + length + 1;
-        char *blank = strchr(schema, ' ');
-        if (!blank)
-            return;
-        *blank = '\0';
-        char *last = strrchr(blank + 1, ' ');
-        if (last)
-            *last = '\0';
-        entry->schema = schema;
-        entry->tag = blank + 1;
+        entry->names = text + length + 1;
         return;
     }
 }
@@ -190,22 +182,33 @@ static int read_toc(struct restore_database *database, struct toc *toc, struct e
     return rc ? rc : index_entries(toc, err);
 }
 
+static void name_table(struct toc *toc, uint32_t oid, const json_t *table)
+{
+    for (size_t i = 0; i < toc->count; i++) {
+        struct toc_entry *entry = &toc->entries[i];
+        if (entry->role != TOC_TABLE || entry->oid != oid)
+            continue;
+        entry->schema = json_string_value(json_object_get(table, "schema"));
+        entry->tag = json_string_value(json_object_get(table, "name"));
+    }
+}
+
 /* pg_restore prints names without quotes, so one with blanks can't be told from two; the manifest
- * has them as they are. */
+ * has them as they are, those of partitioned tables apart because they hold no rows. */
 static void take_names_of_manifest(struct restore_database *database, struct toc *toc)
 {
     size_t i;
     json_t *table;
     json_array_foreach(json_object_get(database->entry, "tables"), i, table)
     {
-        uint32_t oid = (uint32_t)json_integer_value(json_object_get(table, "oid"));
-        for (size_t j = 0; j < toc->count; j++) {
-            struct toc_entry *entry = &toc->entries[j];
-            if (entry->role != TOC_TABLE || entry->oid != oid)
-                continue;
-            entry->schema = json_string_value(json_object_get(table, "schema"));
-            entry->tag = json_string_value(json_object_get(table, "name"));
-        }
+        name_table(toc, (uint32_t)json_integer_value(json_object_get(table, "oid")), table);
+    }
+    json_array_foreach(json_object_get(database->entry, "unread_tables"), i, table)
+    {
+        const char *text = json_string_value(json_object_get(table, "oid"));
+        int64_t oid;
+        if (text && number_take(&text, &oid))
+            name_table(toc, (uint32_t)oid, table);
     }
 }
 
@@ -248,9 +251,8 @@ static void choose_partitions(struct toc *toc)
                 struct toc_entry *table = entry_of_id(toc, attach->depends[j]);
                 if (!table || table->role != TOC_TABLE)
                     continue;
-                if (table->tag && attach->tag && strcmp(table->tag, attach->tag) == 0 &&
-                    strcmp(table->schema, attach->schema) == 0)
-                    child = table;
+                if (strcmp(table->names, attach->names) == 0)
+                    child = table; /* it has the name and the owner of its entry here */
                 else
                     parent_chosen = parent_chosen || table->chosen;
             }
@@ -298,32 +300,48 @@ static bool is_description(const struct toc_entry *entry, const char *descriptio
     return entry->description && strcmp(entry->description, description) == 0;
 }
 
-/* Whether the target has the thing; what can't be asked for by name is taken to be there. */
+/* What the target has of a kind, each as pg_restore would begin its names. */
+static const char *names_in_target(const struct toc_entry *entry)
+{
+    if (is_description(entry, "SCHEMA"))
+        return "select '- ' || nspname || ' ' from pg_catalog.pg_namespace";
+    if (is_description(entry, "EXTENSION"))
+        return "select '- ' || extname || ' ' from pg_catalog.pg_extension";
+    if (is_description(entry, "FUNCTION"))
+        return "select n.nspname || ' ' || p.proname || '(' from pg_catalog.pg_proc p "
+               "join pg_catalog.pg_namespace n on n.oid = p.pronamespace";
+    if (is_description(entry, "SEQUENCE") || entry->role == TOC_TABLE)
+        return "select n.nspname || ' ' || c.relname || ' ' from pg_catalog.pg_class c "
+               "join pg_catalog.pg_namespace n on n.oid = c.relnamespace";
+    if (is_description(entry, "COLLATION"))
+        return "select n.nspname || ' ' || c.collname || ' ' from pg_catalog.pg_collation c "
+               "join pg_catalog.pg_namespace n on n.oid = c.collnamespace";
+    return "select n.nspname || ' ' || t.typname || ' ' from pg_catalog.pg_type t "
+           "join pg_catalog.pg_namespace n on n.oid = t.typnamespace";
+}
+
+/* Whether the target has the thing. The names are bytes in the database's encoding, which is the
+ * target's too, and go there as bytes; pg_restore prints blanks for their newlines. */
 static int exists_in_target(struct restore_database *database, const struct toc_entry *entry,
                             bool *ret_exists, struct error *err)
 {
-    const char *sql;
-    if (is_description(entry, "SCHEMA"))
-        sql = "select 1 from pg_catalog.pg_namespace where nspname = $1";
-    else if (is_description(entry, "EXTENSION"))
-        sql = "select 1 from pg_catalog.pg_extension where extname = $1";
-    else if (is_description(entry, "FUNCTION"))
-        sql = "select 1 from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = "
-              "p.pronamespace where pg_catalog.format('%I.%I', n.nspname, p.proname) = "
-              "pg_catalog.format('%I.%I', $2::text, pg_catalog.split_part($1, '(', 1))";
-    else if (is_description(entry, "SEQUENCE"))
-        sql = "select 1 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = "
-              "c.relnamespace where c.relname = $1 and n.nspname = $2::text";
-    else if (is_description(entry, "COLLATION"))
-        sql = "select 1 from pg_catalog.pg_collation c join pg_catalog.pg_namespace n on n.oid = "
-              "c.collnamespace where c.collname = $1 and n.nspname = $2::text";
-    else
-        sql = "select 1 from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = "
-              "t.typnamespace where t.typname = $1 and n.nspname = $2::text";
+    _cleanup_(buf_clear) struct buf sql = BUF_INIT(SQL_LIMIT);
+    _cleanup_(buf_clear) struct buf bytes = BUF_INIT(SQL_LIMIT);
     _cleanup_(pg_result_freep) PGresult *result = NULL;
-    bool two = strstr(sql, "$2") != NULL;
-    int rc = pg_query(database->conn, &result, err, sql, entry->tag ? entry->tag : "",
-                      two ? entry->schema : NULL, NULL);
+    *ret_exists = false;
+    if (!database->exists)
+        return 0; /* it will be made from template0, which has nothing */
+    buf_add_text(&bytes, "\\x");
+    for (const char *c = entry->names; *c; c++)
+        buf_addf(&bytes, "%02x", (unsigned char)*c);
+    buf_addf(&sql,
+             "select 1 from (%s) t(names) where pg_catalog.starts_with("
+             "pg_catalog.convert_from($1::bytea, pg_catalog.getdatabaseencoding()), "
+             "pg_catalog.translate(names, E'\\n\\r', '  ')) limit 1",
+             names_in_target(entry));
+    int rc = buf_failed(&bytes, "a name", err);
+    if (!rc)
+        rc = pg_query(database->conn, &result, err, buf_text(&sql), buf_text(&bytes), NULL);
     if (!rc)
         *ret_exists = PQntuples(result) > 0;
     return rc;
@@ -361,7 +379,7 @@ static int check_absent(struct restore_database *database, const struct toc *toc
     size_t count = 0;
     for (size_t i = 0; i < toc->count; i++) {
         const struct toc_entry *entry = &toc->entries[i];
-        if (!entry->chosen || entry->role != TOC_TABLE)
+        if (!entry->chosen || entry->role != TOC_TABLE || !entry->tag)
             continue;
         _cleanup_(pg_result_freep) PGresult *result = NULL;
         int rc = pg_query(database->conn, &result, err,
@@ -400,9 +418,7 @@ static int note_sequences(struct restore_database *database, const struct toc *t
     for (size_t i = 0; i < toc->count && !rc; i++) {
         if (!toc->entries[i].chosen || !is_description(&toc->entries[i], "SEQUENCE"))
             continue;
-        _cleanup_(buf_clear) struct buf name = BUF_INIT(SQL_LIMIT);
-        pg_add_qualified(&name, toc->entries[i].schema, toc->entries[i].tag);
-        rc = strv_add(&database->sequences, buf_text(&name), err);
+        rc = strv_addf(&database->sequences, err, "/* %u */ ", toc->entries[i].oid);
     }
     return rc;
 }
@@ -416,7 +432,7 @@ static int choose_rows(struct restore_database *database, const struct toc *toc,
     json_t *names = json_array();
     for (size_t i = 0; i < toc->count; i++) {
         const struct toc_entry *entry = &toc->entries[i];
-        if (!entry->chosen || entry->role != TOC_TABLE)
+        if (!entry->chosen || entry->role != TOC_TABLE || !entry->tag)
             continue;
         oids[count++] = entry->oid;
         json_array_append_new(names, json_sprintf("%s.%s", entry->schema, entry->tag));

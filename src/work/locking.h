@@ -5,8 +5,8 @@
  *
  *     locking_begin(repository, &request, timeout_us, &locking, err);
  *     ... the work; locking_lock(locking) is for lock_check_held() ...
- *     locking_end(locking, err);       gives it back; ERR_CONFLICT when it had been taken over
- *     locking_free(locking);           the same, when that was not done
+ *     locking_end(locking, err);       gives it back, unless it had been taken over: then it is not
+ * ours locking_free(locking);           the same, when that was not done
  */
 #ifndef PGCAIRN_WORK_LOCKING_H
 #define PGCAIRN_WORK_LOCKING_H

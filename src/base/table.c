@@ -44,6 +44,8 @@ int table_new(const char *columns, struct table **ret_table, struct error *err)
     for (const char *c = columns; *c; c++)
         table->columns += *c == '|';
     int rc = 0;
+    if (table->columns > TABLE_COLUMNS_MAX)
+        rc = error_set(err, ERR_LIMIT, "more than %d columns in a table", TABLE_COLUMNS_MAX);
     for (size_t i = 0; i < table->columns && !rc; i++) {
         table->right[i] = *columns == '>';
         columns += table->right[i];
@@ -93,9 +95,10 @@ static void print_cell(const struct table *table, size_t column, const char *tex
 
 int table_print(const struct table *table, FILE *file, struct error *err)
 {
+    errno = 0;
     for (size_t i = 0; i < table->cells.count; i++)
         print_cell(table, i % table->columns, table->cells.items[i], file);
-    if (fflush(file) != 0)
-        return error_set_errno(err, errno, "could not write the table");
+    if (fflush(file) != 0 || ferror(file)) /* lines before may be lost when the last one is not */
+        return error_set_errno(err, errno ? errno : EIO, "could not write the table");
     return 0;
 }

@@ -14,11 +14,13 @@ enum {
     NAMED_TABLES_MAX = 20,    /* tables named in one error */
 };
 
+/* pg_locks shows everybody who waits; what a session waits for and asks, pg_stat_activity shows of
+ * other roles only to pg_read_all_stats. */
 static const char FIND_WAITER[] =
-    "select w.pid, coalesce(nullif(pg_catalog.left(w.query, 200), ''), w.backend_type) "
-    "from pg_catalog.pg_stat_activity w where w.wait_event_type = 'Lock' "
-    "and w.application_name <> $1 and exists ("
-    "  select 1 from pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) b(pid)"
+    "select w.pid, coalesce(nullif(pg_catalog.left(w.query, 200), ''), w.backend_type, '?') "
+    "from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity w on w.pid = l.pid "
+    "where not l.granted and w.application_name <> $1 and exists ("
+    "  select 1 from pg_catalog.unnest(pg_catalog.pg_blocking_pids(l.pid)) b(pid)"
     "  join pg_catalog.pg_stat_activity o on o.pid = b.pid where o.application_name = $1) "
     "order by w.query_start limit 1";
 
@@ -340,6 +342,7 @@ static int pause_before_retry(int number, struct error *err)
 int dump_one_database(struct dump *dump, const char *name, uint32_t oid, struct error *err)
 {
     size_t object_count = json_array_size(dump->objects);
+    long long source = atomic_load(&dump->bytes_source), stored = atomic_load(&dump->bytes_stored);
     for (int number = 0;; number++) {
         _cleanup_(database_clear) struct dump_database database = {
             .dump = dump, .name = name, .oid = oid, .big_rows = PTHREAD_MUTEX_INITIALIZER};
@@ -352,6 +355,9 @@ int dump_one_database(struct dump *dump, const char *name, uint32_t oid, struct 
             return error_hint(err, "run it when no migration runs, or raise lock_wait: of the job");
         }
         work_notice(dump->work, "%s: %s; trying again", name, err->message);
+        atomic_store(&dump->bytes_source, source);
+        atomic_store(&dump->bytes_stored, stored);
+        atomic_store(&dump->rate.stopped, false);
         rc = forget_attempt(dump, object_count, database.folder, err);
         if (!rc)
             rc = pause_before_retry(number, err);

@@ -56,12 +56,21 @@ static void end_child(void *child)
     child_signal(child, SIGTERM);
 }
 
-/* A lock that pg_dump did not get, or one it lost to a cancel, is worth another try. */
+/* pg_dump reads sequences, functions and more that nobody can lock, and asks for some of them by
+ * name after its snapshot. */
+static bool is_gone(const char *text)
+{
+    return strstr(text, "cache lookup failed") ||
+           (strstr(text, "ERROR:  relation") && strstr(text, "does not exist"));
+}
+
+/* A lock that pg_dump did not get, or one it lost to a cancel, or something that was dropped since
+ * the snapshot, is worth another try. */
 static void mark_conflict(struct child *child, struct error *err)
 {
     if (strstr(child->stderr_text, "lock timeout") ||
         strstr(child->stderr_text, "statement timeout") || strstr(child->stderr_text, "deadlock") ||
-        strstr(child->stderr_text, "could not obtain lock"))
+        strstr(child->stderr_text, "could not obtain lock") || is_gone(child->stderr_text))
         err->code = ERR_CONFLICT;
     else if (strstr(child->stderr_text, "server closed the connection") ||
              strstr(child->stderr_text, "terminating connection"))

@@ -245,6 +245,8 @@ static int copy_rows(struct worker *worker, const struct dump_task *task, struct
         if (unreported > DUMP_SEGMENT_BYTES) {
             atomic_fetch_add(&worker->database->bytes_done, unreported);
             unreported = 0;
+            if (crew_stopped(worker->database->crew)) /* the cancel came before the COPY did */
+                return error_set(err, ERR_INTERRUPTED, "stopped");
         }
     }
     atomic_fetch_add(&worker->database->bytes_done, unreported);

@@ -287,3 +287,34 @@ def test_by_table_does_not_look_into_template1(server, database, workspace, rest
         assert server.value(restored, "select m from t") == "x"
     finally:
         server.psql("template1", "drop type in_template")
+
+
+def test_a_plain_reader_gives_way_too(server, database, workspace):
+    """Who may not see what others wait for must find the waiter all the same; and starting again
+    neither counts bytes twice nor lifts the rate limit."""
+    from slow_dump import ROWS, mid_dump, slow_workspace
+    server.psql("postgres", "create role plain login; grant pg_read_all_data to plain")
+    try:
+        ws = slow_workspace(workspace, database, defaults={"lock_wait": "1s"}, connection=server.url("slow", "plain"))
+        with mid_dump(ws, json=True) as run, server.session("slow") as session:
+            session.send("alter table small add column extra int default 5")
+            wait_until(lambda: server.value("slow", "select count(*) from pg_attribute where attname = 'extra'") == "1", 6, "the dump to give way")
+            ended = run.wait(0, 120)
+        manifest = ws.manifest(ended.json["backup_id"])
+        assert manifest["bytes_stored"] == sum(o["size"] for o in manifest["objects"])
+        assert manifest["bytes_source"] == manifest["databases"][0]["bytes"]
+        assert len(ROWS) and any(t["columns"].count("extra") for t in manifest["databases"][0]["tables"])
+    finally:
+        server.dropdb("slow")
+        dropped_roles(server, "plain")
+
+
+def test_a_sequence_dropped_in_mid_dump(server, database, workspace, restored):
+    from slow_dump import mid_dump, slow_workspace
+    ws = slow_workspace(workspace, database)
+    server.psql("slow", "create sequence passing")
+    with mid_dump(ws) as run:
+        server.psql("slow", "drop sequence passing")
+        run.wait(0, 120)
+    ws.run("restore", "dump", "demo", "latest", "--into", restored)
+    assert_equal_databases(server, "slow", restored)

@@ -77,8 +77,24 @@ static void mark_conflict(struct child *child, struct error *err)
         err->code = ERR_CONNECTION;
 }
 
-static int run_into_volume(struct child_spec *spec, const char *program, struct crew *crew,
-                           struct volume *volume, struct error *err)
+/* What a program left out it tells on stderr, and exits 0: subscriptions that the role may not
+ * read, for one. */
+static int tell_warnings(struct dump *dump, const struct child *child, struct error *err)
+{
+    static const char WARNING[] = ": warning: ";
+    int rc = 0;
+    for (const char *line = child->stderr_text; *line && !rc;) {
+        const char *end = strchrnul(line, '\n');
+        const char *found = strstr(line, WARNING);
+        if (found && found < end)
+            rc = dump_notice(dump, err, "%.*s", (int)(end - line), line);
+        line = *end ? end + 1 : end;
+    }
+    return rc;
+}
+
+static int run_into_volume(struct dump *dump, struct child_spec *spec, const char *program,
+                           struct crew *crew, struct volume *volume, struct error *err)
 {
     _cleanup_(child_clear) struct child child;
     struct child_status status;
@@ -100,7 +116,7 @@ static int run_into_volume(struct child_spec *spec, const char *program, struct 
         mark_conflict(&child, err);
         rc = err->code;
     }
-    return rc;
+    return rc ? rc : tell_warnings(dump, &child, err);
 }
 
 /* Runs a program of PostgreSQL's and stores its output as one object of the backup. */
@@ -120,7 +136,7 @@ static int store_output(struct dump *dump, PGconn *conn, const char *database,
     struct child_spec spec = {
         .argv = argv, .env = (const char *const *)env.items, .output = CHILD_PIPE};
     const char *program = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
-    rc = run_into_volume(&spec, program, crew, volume, err);
+    rc = run_into_volume(dump, &spec, program, crew, volume, err);
     struct store_object object;
     int64_t plain_bytes = volume_plain(volume);
     if (!rc)

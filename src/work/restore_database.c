@@ -237,6 +237,11 @@ static int create_database(struct restore_database *database, struct error *err)
     rc = pg_create_database_sql(database->entry, buf_text(&name), &sql, err);
     if (!rc)
         rc = add_tablespace(database, &sql, err);
+    if (!rc && database->restore->request->role) {
+        buf_add_text(&sql, " OWNER = "); /* it makes what is in it */
+        pg_add_identifier(&sql, database->restore->request->role);
+        rc = buf_failed(&sql, "CREATE DATABASE", err);
+    }
     return rc ? rc : pg_execute(database->restore->conn, err, "%s", buf_text(&sql));
 }
 
@@ -382,6 +387,11 @@ static int leave(struct restore_database *database, const char *what, struct err
 /* Sessions that a killed pg_restore left behind may still be at work in it. */
 static void drop_database(struct restore_database *database)
 {
+    if (database->exists)
+        restore_notice(database->restore,
+                       "database \"%s\" was there before, so what was restored is left in it: drop "
+                       "that before the next attempt",
+                       database->final_name);
     if (database->exists || !database->work_name[0])
         return;
     _cleanup_(buf_clear) struct buf name = BUF_INIT(SQL_LIMIT);

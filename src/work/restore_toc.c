@@ -78,7 +78,14 @@ static const struct {
     {"TYPE", TOC_NEEDED},
     {"DOMAIN", TOC_NEEDED},
     {"FUNCTION", TOC_NEEDED},
+    {"PROCEDURE", TOC_NEEDED},
+    {"AGGREGATE", TOC_NEEDED},
     {"COLLATION", TOC_NEEDED},
+    {"OPERATOR CLASS", TOC_NEEDED},
+    {"OPERATOR FAMILY", TOC_NEEDED},
+    {"OPERATOR", TOC_NEEDED},
+    {"TEXT SEARCH CONFIGURATION", TOC_NEEDED},
+    {"TEXT SEARCH DICTIONARY", TOC_NEEDED},
 };
 
 static void toc_clear(struct toc *toc)
@@ -300,24 +307,41 @@ static bool is_description(const struct toc_entry *entry, const char *descriptio
     return entry->description && strcmp(entry->description, description) == 0;
 }
 
-/* What the target has of a kind, each as pg_restore would begin its names. */
-static const char *names_in_target(const struct toc_entry *entry)
+/* What the target has of a kind, each as pg_restore would begin its names: what differs from kind
+ * to kind is the catalogue, the prefix of its columns and the sign behind the name. */
+static const struct {
+    const char *description, *catalogue, *prefix, *schema, *end;
+} IN_TARGET[] = {
+    {"FUNCTION", "pg_proc", "pro", "pronamespace", "("},
+    {"PROCEDURE", "pg_proc", "pro", "pronamespace", "("},
+    {"AGGREGATE", "pg_proc", "pro", "pronamespace", "("},
+    {"TABLE", "pg_class", "rel", "relnamespace", " "},
+    {"SEQUENCE", "pg_class", "rel", "relnamespace", " "},
+    {"COLLATION", "pg_collation", "coll", "collnamespace", " "},
+    {"OPERATOR CLASS", "pg_opclass", "opc", "opcnamespace", " "},
+    {"OPERATOR FAMILY", "pg_opfamily", "opf", "opfnamespace", " "},
+    {"OPERATOR", "pg_operator", "opr", "oprnamespace", " "},
+    {"TEXT SEARCH CONFIGURATION", "pg_ts_config", "cfg", "cfgnamespace", " "},
+    {"TEXT SEARCH DICTIONARY", "pg_ts_dict", "dict", "dictnamespace", " "},
+    {"SCHEMA", "pg_namespace", "nsp", NULL, " "},
+    {"EXTENSION", "pg_extension", "ext", NULL, " "},
+    {NULL, "pg_type", "typ", "typnamespace", " "}, /* the rest are types */
+};
+
+static void add_names_in_target(struct buf *sql, const struct toc_entry *entry)
 {
-    if (is_description(entry, "SCHEMA"))
-        return "select '- ' || nspname || ' ' from pg_catalog.pg_namespace";
-    if (is_description(entry, "EXTENSION"))
-        return "select '- ' || extname || ' ' from pg_catalog.pg_extension";
-    if (is_description(entry, "FUNCTION"))
-        return "select n.nspname || ' ' || p.proname || '(' from pg_catalog.pg_proc p "
-               "join pg_catalog.pg_namespace n on n.oid = p.pronamespace";
-    if (is_description(entry, "SEQUENCE") || entry->role == TOC_TABLE)
-        return "select n.nspname || ' ' || c.relname || ' ' from pg_catalog.pg_class c "
-               "join pg_catalog.pg_namespace n on n.oid = c.relnamespace";
-    if (is_description(entry, "COLLATION"))
-        return "select n.nspname || ' ' || c.collname || ' ' from pg_catalog.pg_collation c "
-               "join pg_catalog.pg_namespace n on n.oid = c.collnamespace";
-    return "select n.nspname || ' ' || t.typname || ' ' from pg_catalog.pg_type t "
-           "join pg_catalog.pg_namespace n on n.oid = t.typnamespace";
+    size_t i = 0;
+    while (IN_TARGET[i].description && !is_description(entry, IN_TARGET[i].description))
+        i++;
+    if (IN_TARGET[i].schema)
+        buf_addf(sql,
+                 "select n.nspname || ' ' || c.%sname || '%s' from pg_catalog.%s c "
+                 "join pg_catalog.pg_namespace n on n.oid = c.%s",
+                 IN_TARGET[i].prefix, IN_TARGET[i].end, IN_TARGET[i].catalogue,
+                 IN_TARGET[i].schema);
+    else
+        buf_addf(sql, "select '- ' || c.%sname || '%s' from pg_catalog.%s c", IN_TARGET[i].prefix,
+                 IN_TARGET[i].end, IN_TARGET[i].catalogue);
 }
 
 /* Whether the target has the thing. The names are bytes in the database's encoding, which is the
@@ -334,17 +358,51 @@ static int exists_in_target(struct restore_database *database, const struct toc_
     buf_add_text(&bytes, "\\x");
     for (const char *c = entry->names; *c; c++)
         buf_addf(&bytes, "%02x", (unsigned char)*c);
-    buf_addf(&sql,
-             "select 1 from (%s) t(names) where pg_catalog.starts_with("
-             "pg_catalog.convert_from($1::bytea, pg_catalog.getdatabaseencoding()), "
-             "pg_catalog.translate(names, E'\\n\\r', '  ')) limit 1",
-             names_in_target(entry));
+    buf_add_text(&sql, "select 1 from (");
+    add_names_in_target(&sql, entry);
+    buf_add_text(&sql, ") t(names) where pg_catalog.starts_with("
+                       "pg_catalog.convert_from($1::bytea, pg_catalog.getdatabaseencoding()), "
+                       "pg_catalog.translate(names, E'\\n\\r', '  ')) limit 1");
     int rc = buf_failed(&bytes, "a name", err);
     if (!rc)
         rc = pg_query(database->conn, &result, err, buf_text(&sql), buf_text(&bytes), NULL);
     if (!rc)
         *ret_exists = PQntuples(result) > 0;
     return rc;
+}
+
+static bool is_partition(const struct toc *toc, const struct toc_entry *table)
+{
+    for (size_t i = 0; i < toc->count; i++)
+        if (toc->entries[i].role == TOC_ATTACH && strcmp(toc->entries[i].names, table->names) == 0)
+            return true;
+    return false;
+}
+
+/* A table that inherits from another, or has a column of its row type, can't be made without it; a
+ * partition can, and is attached only where its parent comes too. */
+static int check_parents(struct restore_database *database, const struct toc *toc,
+                         struct error *err)
+{
+    for (size_t i = 0; i < toc->count; i++) {
+        const struct toc_entry *entry = &toc->entries[i];
+        for (size_t j = 0; entry->chosen && j < entry->depend_count; j++) {
+            const struct toc_entry *need = entry_of_id(toc, entry->depends[j]);
+            bool exists;
+            if (entry->role != TOC_TABLE || !need || need->role != TOC_TABLE || need->chosen ||
+                is_partition(toc, entry))
+                continue;
+            int rc = exists_in_target(database, need, &exists, err);
+            if (rc)
+                return rc;
+            if (exists)
+                continue;
+            error_set(err, ERR_USAGE, "table %s.%s can't be made without %s.%s", entry->schema,
+                      entry->tag, need->schema, need->tag);
+            return error_hint(err, "choose that table too, with another --table");
+        }
+    }
+    return 0;
 }
 
 /* What the chosen entries need first and the target lacks, and what that needs in turn. */
@@ -458,6 +516,8 @@ int restore_choose_tables(struct restore_database *database, struct error *err)
     choose_belongings(&toc);
     if (database->exists)
         rc = check_absent(database, &toc, err);
+    if (!rc)
+        rc = check_parents(database, &toc, err);
     if (!rc)
         rc = choose_needed(database, &toc, err);
     if (!rc)

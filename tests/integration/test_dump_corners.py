@@ -258,6 +258,10 @@ BY_TABLE = [
     ("case", 'create table a (v int); create table "A" (v int); insert into "A" values (2)', ['"A"'], 'select v from "A"', "2"),
     ("shared sequence", "create sequence s; create table t (id int default nextval('s'), v int); insert into t (v) values (1),(2)", ["t"], "select nextval('s')", "3"),
     ("semicolon", 'create table "x;\ny" (id serial, v int); insert into "x;\ny" (v) values (1),(2)', ["x*"], "select count(*) from pg_sequences where last_value = 2", "1"),
+    ("what indexes need", """create function f(int,int) returns int language sql immutable as 'select $1-$2'; create operator class oc for type int using btree as
+      operator 1 <, operator 2 <=, operator 3 =, operator 4 >=, operator 5 >, function 1 f(int,int); create text search configuration my (copy = pg_catalog.simple);
+      create table t (v int, x text); create index on t (v oc); create index on t using gin (to_tsvector('public.my', x)); insert into t values (1,'a')""",
+     ["t"], "select count(*) from pg_indexes where tablename = 't'", "2"),
     ("partitions of an owner with a blank", 'create table "p q" (v int) partition by range (v); create table "p 1" partition of "p q" for values from (0) to (9); insert into "p q" values (1);'
      'alter table "p q" owner to "Zoo Reader"; alter table "p 1" owner to "Zoo Reader"', ['"p q"'], 'select count(*) from "p q"', "1"),
 
@@ -318,3 +322,37 @@ def test_a_sequence_dropped_in_mid_dump(server, database, workspace, restored):
         run.wait(0, 120)
     ws.run("restore", "dump", "demo", "latest", "--into", restored)
     assert_equal_databases(server, "slow", restored)
+
+
+def test_a_child_without_its_parent_is_refused(server, database, workspace, restored):
+    database("part", "create table p (a int); create table c (b int) inherits (p); insert into c values (1, 2)")
+    ws = workspace(["part"])
+    ws.dump()
+    run = ws.run("restore", "dump", "demo", "latest", "--into", restored, "--table", "c", expect=2)
+    assert_error(run, "public.c", "public.p")
+    assert restored not in server.databases()
+
+
+def test_what_pg_dump_leaves_out_is_told(server, database, workspace):
+    server.psql("postgres", "create role plain login; grant pg_read_all_data to plain")
+    try:
+        database("sub", T + "; create subscription s connection 'dbname=x password=fdw-secret' publication p with (connect=false)")
+        ws = workspace(["sub"], connection=server.url("sub", "plain"))
+        assert "subscriptions not dumped" in ws.run("run", "demo/nightly").err
+    finally:
+        server.psql("sub", "alter subscription s set (slot_name=none); drop subscription s")
+        server.dropdb("sub")
+        dropped_roles(server, "plain")
+
+
+def test_restored_as_a_role(server, database, workspace, restored):
+    database("plain", "create schema s; create table s.t as select 1 as v; create sequence q")
+    server.psql("postgres", "create role as_this")
+    try:
+        ws = workspace(["plain"])
+        ws.dump()
+        ws.run("restore", "dump", "demo", "latest", "--into", restored, "--role", "as_this", "--no-owner")
+        assert server.value(restored, "select string_agg(distinct relowner::regrole::text, ',') from pg_class where oid >= 16384") == "as_this"
+    finally:
+        server.dropdb(restored)
+        dropped_roles(server, "as_this")

@@ -190,6 +190,10 @@ static int read_hosts(struct connection_reader *reader, struct span authority)
             break;
         c = comma;
     }
+    if (!rc) /* a host that was lost would mean another server */
+        rc = buf_failed(&hosts, "the list of hosts", reader->err);
+    if (!rc)
+        rc = buf_failed(&ports, "the list of ports", reader->err);
     if (!rc && hosts.length)
         rc = connection_add(reader, "host", buf_text(&hosts));
     if (!rc && has_port)

@@ -8,6 +8,8 @@
 
 enum { PHASE_MAX = 200, BAR_WIDTH = 30, REDRAW_US = 200000 };
 
+#define LEFT_MAX_US (100 * US_PER_DAY) /* no guess that is further off is worth showing */
+
 struct progress {
     bool quiet, is_terminal, bar_drawn;
     char phase[PHASE_MAX];
@@ -44,16 +46,19 @@ static void describe(const struct progress *progress, int64_t done, int64_t tota
     size_format(total, total_text);
     size_format((int64_t)speed, speed_text);
     int used = snprintf(text, size, "%s of about %s, %s/s", done_text, total_text, speed_text);
-    if (speed > 0 && total > done && used > 0 && (size_t)used < size)
+    double left_us =
+        speed > 0 ? (double)(total - done) / speed * (double)US_PER_SECOND : (double)LEFT_MAX_US;
+    if (left_us > 0 && left_us < (double)LEFT_MAX_US && used > 0 && (size_t)used < size)
         snprintf(text + used, size - (size_t)used, ", %s left",
-                 duration_format((int64_t)((double)(total - done) / speed * (double)US_PER_SECOND),
-                                 left_text));
+                 duration_format((int64_t)left_us, left_text));
 }
 
 static void draw_bar(struct progress *progress, int64_t done, int64_t total, int64_t now_us)
 {
     char text[256] = "", bar[BAR_WIDTH + 1];
-    int filled = total > 0 ? (int)(done >= total ? BAR_WIDTH : done * BAR_WIDTH / total) : 0;
+    int filled = 0;
+    if (total > 0)
+        filled = done >= total ? BAR_WIDTH : (int)((double)done * BAR_WIDTH / (double)total);
     memset(bar, '-', BAR_WIDTH);
     memset(bar, '#', (size_t)filled);
     bar[BAR_WIDTH] = '\0';
@@ -79,6 +84,7 @@ static void print_line(struct progress *progress, int64_t done, int64_t total, i
 void progress_show(struct progress *progress, const char *phase, int64_t done, int64_t total)
 {
     int64_t now_us = instant_monotonic_us();
+    done = done < 0 ? 0 : done;
     bool is_new = strncmp(progress->phase, phase, PHASE_MAX - 1) != 0;
     if (progress->quiet)
         return;

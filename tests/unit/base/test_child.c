@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 
 #include "base/child.h"
-#include "base/strv.h"
+#include "base/units.h"
 
 #define SHELL(script) \
     ((const char *const[]){"sh", "-c", (script), "zero", "one", "two words", NULL})
@@ -232,9 +232,10 @@ static pid_t start_family(struct child *child, const char *script)
     char text[20] = "";
     assert_ok(child_start(&spec, child, &case_err));
     assert_true(read(child->output_fd, text, sizeof(text) - 1) > 0);
-    pid_t pid = (pid_t)atol(text);
-    assert_true(pid > 1);
-    return pid;
+    int64_t pid;
+    text[strcspn(text, "\n")] = '\0';
+    assert_ok(number_parse(text, "pid", 2, INT32_MAX, &pid, &case_err));
+    return (pid_t)pid;
 }
 
 static void test_group_is_ended(void **state)
@@ -325,7 +326,7 @@ static void test_clean_start(void **state)
     int fds[20];
     sigset_t all, old;
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-        fds[i] = dup(STDIN_FILENO); /* without close-on-exec, as some libraries do */
+        fds[i] = fcntl(STDIN_FILENO, F_DUPFD, 3); /* without close-on-exec, as some libraries do */
     void (*handler)(int) = signal(SIGPIPE, SIG_IGN);
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &old);

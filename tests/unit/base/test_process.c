@@ -1,6 +1,7 @@
 /* Who is that process: the living, the dead, zombies, and numbers used again. */
 #include "case.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -11,7 +12,7 @@
 static pid_t start_child(const char *name, struct process_identity *ret_identity)
 {
     int pair[2];
-    assert_int_equal(pipe(pair), 0);
+    assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {

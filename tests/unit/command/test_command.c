@@ -223,7 +223,7 @@ static void capture(const char *const *words, struct buf *ret_output)
     struct globals globals = {0};
     struct error err;
     fflush(stdout);
-    int saved = dup(STDOUT_FILENO), fd = mkostemp(path, O_CLOEXEC);
+    int saved = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3), fd = mkostemp(path, O_CLOEXEC);
     dup2(fd, STDOUT_FILENO);
     int rc = call(words, &globals, &err);
     fflush(stdout);
@@ -298,7 +298,8 @@ static void test_print_json(void **state)
     struct error err = ERROR_NONE;
     assert_int_equal(command_print_json(NULL, &err), ERR_MEMORY);
     fflush(stdout);
-    int saved = dup(STDOUT_FILENO), full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    int saved = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3),
+        full = open("/dev/full", O_WRONLY | O_CLOEXEC);
     dup2(full, STDOUT_FILENO);
     int rc = command_print_json(json_pack("{s:i}", "a", 1), &err);
     dup2(saved, STDOUT_FILENO);

@@ -20,7 +20,7 @@ static void capture(int fd, int from, bool quiet, void (*work)(struct progress *
 {
     struct progress *progress = NULL;
     fflush(stderr);
-    int saved = dup(STDERR_FILENO);
+    int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     dup2(fd, STDERR_FILENO);
     int rc = progress_new(quiet, &progress, NULL);
     if (!rc)

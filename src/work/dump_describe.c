@@ -318,12 +318,14 @@ int dump_describe(struct dump_database *database, json_t **ret_description, stru
     return 0;
 }
 
-/* Of an extension's sequences those that it registered, and those that number the rows of a table
- * it registered: pg_dump forgets the latter, and the next row would get a number that is taken. */
+/* A standby has no unlogged ones. Of an extension's sequences those that it registered, and those
+ * that number the rows of a table it registered: pg_dump forgets the latter, and the next row would
+ * get a number that is taken. */
 static const char LIST_SEQUENCES[] =
     "select n.nspname, c.relname, pg_catalog.has_sequence_privilege(c.oid, 'select'), c.oid "
     "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
     "where c.relkind = 'S' and c.relpersistence <> 't' and n.nspname !~ '^pg_'"
+    " and (c.relpersistence <> 'u' or not pg_catalog.pg_is_in_recovery())"
     " and n.nspname <> 'information_schema'"
     " and (c.oid in (select pg_catalog.unnest(e.extconfig) from pg_catalog.pg_extension e)"
     "  or exists (select 1 from pg_catalog.pg_depend d where d.objid = c.oid and d.deptype in ('a', "

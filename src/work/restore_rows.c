@@ -99,8 +99,9 @@ static void add_load_name(const struct restore_table *table, struct buf *sql)
                          json_text(table->entry, "load_name"));
 }
 
-static int find_root(struct restore_database *database, struct restore_table *table,
-                     struct error *err)
+/* The topmost root of a partition in the target, quoted; of any other table itself. */
+static int find_root(struct restore_database *database, const struct restore_table *table,
+                     char **ret_root, struct error *err)
 {
     _cleanup_(buf_clear) struct buf name = BUF_INIT(SQL_LIMIT);
     _cleanup_(pg_result_freep) PGresult *result = NULL;
@@ -109,7 +110,7 @@ static int find_root(struct restore_database *database, struct restore_table *ta
                       "select coalesce(pg_catalog.pg_partition_root(r), r)::text from "
                       "(select $1::pg_catalog.regclass as r) t",
                       buf_text(&name), NULL);
-    if (!rc && !(table->root = strdup(pg_text(result, 0, 0))))
+    if (!rc && !(*ret_root = strdup(pg_text(result, 0, 0))))
         rc = error_no_memory(err);
     return rc;
 }
@@ -121,7 +122,7 @@ int restore_find_roots(struct restore_database *database, struct error *err)
         struct restore_table *table = &database->tables[i];
         if (strcmp(json_text(table->entry, "name"), json_text(table->entry, "load_name")) != 0 ||
             strcmp(json_text(table->entry, "schema"), json_text(table->entry, "load_schema")) != 0)
-            rc = find_root(database, table, err);
+            rc = find_root(database, table, &table->root, err);
     }
     return rc;
 }
@@ -361,13 +362,15 @@ int restore_check_rows(struct restore_database *database, struct error *err)
     _cleanup_(json_release) json_t *sums = json_object();
     for (size_t i = 0; i < database->table_count && !rc; i++) {
         const struct restore_table *table = &database->tables[i];
-        _cleanup_(buf_clear) struct buf relation = BUF_INIT(SQL_LIMIT);
+        _cleanup_(freep) char *relation = NULL;
         if (json_is_true(json_object_get(table->entry, "extension_config")))
-            continue;                    /* CREATE EXTENSION may have put rows of its own there */
-        add_load_name(table, &relation); /* rows loaded through a root may lie in other leaves */
-        json_int_t sum = json_integer_value(json_object_get(sums, buf_text(&relation)));
-        if (json_object_set_new(sums, buf_text(&relation),
-                                json_integer(sum + (json_int_t)entry_rows(table))))
+            continue; /* CREATE EXTENSION may have put rows of its own there */
+        /* by their roots: rows loaded through one need not lie in the leaf they were read from */
+        rc = find_root(database, table, &relation, err);
+        if (rc)
+            break;
+        json_int_t sum = json_integer_value(json_object_get(sums, relation));
+        if (json_object_set_new(sums, relation, json_integer(sum + (json_int_t)entry_rows(table))))
             rc = error_no_memory(err);
     }
     const char *relation;

@@ -356,3 +356,70 @@ def test_restored_as_a_role(server, database, workspace, restored):
     finally:
         server.dropdb(restored)
         dropped_roles(server, "as_this")
+
+
+def test_template0_of_another_provider(server, database, workspace, restored):
+    """A libc database restored where initdb was told to use ICU stays a libc one."""
+    database("libc", T)
+    server.psql("postgres", "update pg_database set datlocprovider = 'i', daticulocale = 'und' where datname = 'template0'")
+    try:
+        ws = workspace(["libc"])
+        backup = ws.dump()
+        ws.run("restore", "dump", "demo", "latest", "--into", restored)
+        assert compare_databases(server, "libc", restored) == []
+        server.dropdb(restored)
+        script(server, ws, backup, "libc", restored)
+        assert compare_databases(server, "libc", restored) == []
+    finally:
+        server.psql("postgres", "update pg_database set datlocprovider = 'c', daticulocale = null where datname = 'template0'")
+
+
+@pytest.mark.skipif(not (shutil.which("localedef") and os.path.exists("/usr/share/i18n/locales/de_DE")), reason="no sources of locales")
+def test_money_of_another_locale(workspace, monkeypatch):
+    """What one locale writes as 1.234,56 another reads as something else."""
+    import pg
+    before = pg.clean_environment
+    other = Server("money")
+    subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", other.root / "de_DE.utf8"], check=False)
+    shutil.copytree("/usr/lib/locale/C.utf8", other.root / "C.utf8")
+    monkeypatch.setattr(pg, "clean_environment", lambda **extra: before(LOCPATH=str(other.root), **extra))
+    try:
+        other.start()
+        other.createdb("german")
+        other.psql("postgres", "alter database german set lc_monetary = 'de_DE.utf8'")
+        other.psql("german", "create table t as select 1234.56::numeric::money as v, (-0.5)::numeric::money as w")
+        ws = workspace(["german"], server=other)
+        backup = ws.dump()
+        ws.run("restore", "dump", "demo", "latest", "--into", "again")
+        assert compare_databases(other, "german", "again") == []
+        other.dropdb("again")
+        script(other, ws, backup, "german", "again")
+        assert compare_databases(other, "german", "again") == []
+        assert ws.manifest(backup)["databases"][0]["lc_monetary"] == "de_DE.utf8"
+    finally:
+        other.stop()
+
+
+@pytest.mark.slow
+def test_a_standby_is_dumped(workspace):
+    """It has no rows of unlogged tables, and no unlogged sequences at all."""
+    from pg import as_user, own
+    primary, standby = Server("primary", {"wal_level": "replica"}), Server("standby")
+    try:
+        primary.start()
+        primary.createdb("app")
+        primary.psql("app", T + "; create sequence q; select nextval('q'); create unlogged sequence u; create unlogged table w as select 1 as v")
+        shutil.rmtree(standby.data)
+        subprocess.run([BINDIR / "pg_basebackup", "-R", "-h", primary.socket_dir, "-p", str(primary.port), "-U", "postgres",
+                        "-c", "fast", "-D", standby.data], check=True, cwd="/", **as_user(standby.user))
+        with open(standby.data / "postgresql.conf", "a", encoding="utf-8") as conf:
+            conf.write(f"port = {standby.port}\nunix_socket_directories = '{standby.socket_dir}'\n")
+        own(standby.data, standby.user)
+        standby.start()
+        ws = workspace(["app"], server=standby)
+        assert "public.w" in ws.run("run", "demo/nightly").err
+        ws.run("restore", "dump", "demo", "latest", "--into", "again", "--target", primary.url())
+        assert primary.value("again", "select nextval('q'), (select v from t), (select count(*) from w)") == "2|1|0"
+    finally:
+        standby.stop()
+        primary.stop()

@@ -1,10 +1,12 @@
 #include "postgres/connection.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <string.h>
 
-enum { SQL_LIMIT = 64 << 20, PARAMETERS_MAX = 16, OPTION_LIMIT = 4096 };
+enum { INTERRUPT_STEP_MS = 200, SQL_LIMIT = 64 << 20, PARAMETERS_MAX = 16, OPTION_LIMIT = 4096 };
 
 static const char SESSION_SETTINGS[] = "set datestyle = 'ISO';"
                                        "set intervalstyle = 'postgres';"
@@ -187,11 +189,82 @@ int pg_refuse_pooler(PGconn *conn, struct error *err)
                       "\"-pooler\"; Supabase: port 5432; PgBouncer: the server behind it)");
 }
 
+static _Atomic(pg_interrupt) interrupt_question;
+static _Thread_local bool interrupts_held;
+
+void pg_set_interrupt(pg_interrupt question)
+{
+    atomic_store(&interrupt_question, question);
+}
+
+void pg_hold_interrupts(bool hold)
+{
+    interrupts_held = hold;
+}
+
+static int interrupted(struct error *err)
+{
+    pg_interrupt question = atomic_load(&interrupt_question);
+    return question && !interrupts_held ? question(err) : 0;
+}
+
+static void cancel(PGconn *conn)
+{
+    char ignored[256];
+    PGcancel *cancelling = PQgetCancel(conn);
+    PQcancel(cancelling, ignored, sizeof(ignored));
+    PQfreeCancel(cancelling);
+}
+
+/* Waits until a result can be taken without blocking. An interrupt cancels the statement, once, and
+ * is what *ret_interrupt says; its result is waited for all the same. */
+static void await_result(PGconn *conn, int *ret_interrupt, struct error *err)
+{
+    while (PQisBusy(conn)) {
+        struct pollfd socket = {.fd = PQsocket(conn), .events = POLLIN};
+        int ready = poll(&socket, 1, INTERRUPT_STEP_MS);
+        if (ready > 0 && !PQconsumeInput(conn))
+            return;
+        if (ready <= 0 && *ret_interrupt == 0 && (*ret_interrupt = interrupted(err)) != 0)
+            cancel(conn);
+    }
+}
+
+/* The last result of the statements, or the first that failed. */
+static PGresult *collect_results(PGconn *conn, int *ret_interrupt, struct error *err)
+{
+    PGresult *kept = NULL;
+    for (;;) {
+        await_result(conn, ret_interrupt, err);
+        PGresult *next = PQgetResult(conn);
+        if (!next)
+            return kept;
+        if (kept && PQresultStatus(kept) == PGRES_FATAL_ERROR) {
+            PQclear(next);
+            continue;
+        }
+        PQclear(kept);
+        kept = next;
+        ExecStatusType status = PQresultStatus(kept);
+        if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT)
+            return kept;
+    }
+}
+
 static int run(PGconn *conn, const char *sql, int count, const char *const *values,
                PGresult **ret_result, struct error *err)
 {
+    int interrupt = 0;
+    struct error why = ERROR_NONE;
+    int sent = count > 0 ? PQsendQueryParams(conn, sql, count, NULL, values, NULL, NULL, 0)
+                         : PQsendQuery(conn, sql);
     _cleanup_(pg_result_freep) PGresult *result =
-        count > 0 ? PQexecParams(conn, sql, count, NULL, values, NULL, NULL, 0) : PQexec(conn, sql);
+        sent ? collect_results(conn, &interrupt, &why) : NULL;
+    if (interrupt) {
+        if (err)
+            *err = why;
+        return interrupt;
+    }
     if (!result)
         return pg_error(conn, NULL, err);
     ExecStatusType status = PQresultStatus(result);

@@ -61,6 +61,16 @@ int pg_connect_maintenance(const char *conninfo, const char *application, PGconn
  */
 int pg_refuse_pooler(PGconn *conn, struct error *err);
 
+/*
+ * Statements may last; what asks whether to go on is set once for the process. It is called every
+ * 200 ms while a statement of pg_query() and its like runs, in that thread: an error code other
+ * than 0, with err filled, cancels the statement and is what the call returns. A thread that cleans
+ * up after an interrupt holds it off for its own statements.
+ */
+typedef int (*pg_interrupt)(struct error *err);
+void pg_set_interrupt(pg_interrupt question);
+void pg_hold_interrupts(bool hold);
+
 /* Parameters are texts, ended by NULL; result rows are text. */
 int pg_query(PGconn *conn, PGresult **ret_result, struct error *err, const char *sql, ...);
 int pg_execute(PGconn *conn, struct error *err, const char *format, ...) _printf_(3, 4);

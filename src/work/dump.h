@@ -34,7 +34,8 @@ enum {
     DUMP_CHUNK_MAX_BYTES = 512 << 20,
     DUMP_CHUNKS_PER_WORKER = 12, /* so that the last chunks end at about the same time */
     DUMP_ATTEMPTS = 5,           /* of one database, when it gave way or was altered */
-    DUMP_SPARE_CONNECTIONS = 3,  /* coordinator, watcher, pg_dump */
+    DUMP_WORKER_LOCK_MS = 200,   /* a worker waits so long for a lock, then goes another way */
+    DUMP_SPARE_CONNECTIONS = 4,  /* coordinator, watcher, pg_dump twice */
     DUMP_VOLUMES_MAX = 9999,     /* of one database */
 };
 
@@ -92,6 +93,7 @@ struct dump_database {
     atomic_llong bytes_done;
     int64_t bytes_total;
     struct crew *crew;
+    pthread_mutex_t coordinator_mutex; /* held by the worker that reads through the coordinator */
     pthread_mutex_t big_rows; /* held while a table with rows over DUMP_BIG_ROW_BYTES is read */
     bool *has_big_rows;       /* one per table */
     bool has_large_objects;
@@ -110,7 +112,9 @@ int dump_rows_worker(void *database, struct error *err);
 int dump_measure(struct dump_database *database, struct error *err);
 
 /* dump_programs.c */
-int dump_schema(void *database, struct error *err); /* a crew function: schema and large objects */
+/* Crew functions; both begin with the workers, before anybody can queue for a lock. */
+int dump_schema(void *database, struct error *err);
+int dump_large_objects(void *database, struct error *err);
 int dump_globals(struct dump *dump, json_t **ret_globals, struct error *err);
 
 /* dump_describe.c: the database's entry of the manifest, read through the coordinator; and its

@@ -44,6 +44,7 @@ static void database_clear(struct dump_database *database)
     PQfinish(database->coordinator);
     PQfinish(database->watcher);
     pthread_mutex_destroy(&database->big_rows);
+    pthread_mutex_destroy(&database->coordinator_mutex);
 }
 
 static int lock_batch(PGconn *conn, const struct pg_tables *tables, size_t *next, struct error *err)
@@ -278,18 +279,32 @@ static void watch(struct dump_database *database)
     }
 }
 
+static void cancel_query(void *cancel)
+{
+    char ignored[256];
+    PQcancel(cancel, ignored, sizeof(ignored));
+}
+
 static int run_crew(struct dump_database *database, struct error *err)
 {
     int rc = crew_new(&database->crew, err);
-    if (!rc)
-        rc = crew_start(database->crew, dump_schema, database, err);
+    if (rc)
+        return rc;
+    PGcancel *cancel = PQgetCancel(database->coordinator); /* workers may read through it */
+    int guard = crew_guard(database->crew, cancel_query, cancel);
+    rc = crew_start(database->crew, dump_schema, database, err);
+    if (!rc && database->has_large_objects)
+        rc = crew_start(database->crew, dump_large_objects, database, err);
     for (int i = 0; i < database->dump->workers && !rc; i++)
         rc = crew_start(database->crew, dump_rows_worker, database, err);
     if (rc)
         crew_fail(database->crew, err);
     else
         watch(database);
-    return crew_join(database->crew, err);
+    rc = crew_join(database->crew, err);
+    crew_unguard(database->crew, guard);
+    PQfreeCancel(cancel);
+    return rc;
 }
 
 static int attempt(struct dump_database *database, struct error *err)
@@ -345,7 +360,11 @@ int dump_one_database(struct dump *dump, const char *name, uint32_t oid, struct 
     long long source = atomic_load(&dump->bytes_source), stored = atomic_load(&dump->bytes_stored);
     for (int number = 0;; number++) {
         _cleanup_(database_clear) struct dump_database database = {
-            .dump = dump, .name = name, .oid = oid, .big_rows = PTHREAD_MUTEX_INITIALIZER};
+            .dump = dump,
+            .name = name,
+            .oid = oid,
+            .big_rows = PTHREAD_MUTEX_INITIALIZER,
+            .coordinator_mutex = PTHREAD_MUTEX_INITIALIZER};
         snprintf(database.folder, sizeof(database.folder), "%u", oid);
         int rc = attempt(&database, err);
         if (rc != ERR_CONFLICT || work_interrupted(NULL))

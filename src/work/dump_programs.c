@@ -176,13 +176,14 @@ static int dump_section(struct dump_database *database, const char *const *optio
 int dump_schema(void *argument, struct error *err)
 {
     static const char *const SCHEMA[] = {"--section=pre-data", "--section=post-data", NULL};
+    return dump_section(argument, SCHEMA, "schema.pgdump", err);
+}
+
+int dump_large_objects(void *argument, struct error *err)
+{
     static const char *const LARGE_OBJECTS[] = {"--section=data", "--exclude-table-data=*.*",
                                                 "--compress=1", NULL};
-    struct dump_database *database = argument;
-    int rc = dump_section(database, SCHEMA, "schema.pgdump", err);
-    if (!rc && database->has_large_objects)
-        rc = dump_section(database, LARGE_OBJECTS, "large-objects.pgdump", err);
-    return rc;
+    return dump_section(argument, LARGE_OBJECTS, "large-objects.pgdump", err);
 }
 
 /* Without --database pg_dumpall goes to "postgres", which may be closed to us. */

@@ -257,8 +257,6 @@ static int copy_rows(struct worker *worker, const struct dump_task *task, struct
     return flush_segment(worker, task->table, err);
 }
 
-/* The lock is the coordinator's already; this one makes sure that no ALTER that queues behind it
- * holds the worker up for longer than the policy allows. */
 static int start_copy(struct worker *worker, const struct dump_task *task, struct error *err)
 {
     const struct pg_table *table = &worker->database->tables.items[task->table];
@@ -273,6 +271,34 @@ static int start_copy(struct worker *worker, const struct dump_task *task, struc
     return 0;
 }
 
+static int begin_snapshot(struct worker *worker, struct error *err)
+{
+    return pg_execute(worker->conn, err,
+                      "set lock_timeout = %d;"
+                      "begin isolation level repeatable read, read only;"
+                      "set transaction snapshot '%s'",
+                      DUMP_WORKER_LOCK_MS, worker->database->snapshot);
+}
+
+/* Somebody waits for a lock on this table behind the coordinator's, and we would wait behind them.
+ * The coordinator's session has its lock already and can read on, one worker at a time. */
+static int copy_through_coordinator(struct worker *worker, const struct dump_task *task,
+                                    struct error *err)
+{
+    struct dump_database *database = worker->database;
+    PGconn *own = worker->conn;
+    pthread_mutex_lock(&database->coordinator_mutex);
+    worker->conn = database->coordinator;
+    int rc = start_copy(worker, task, err);
+    if (!rc)
+        rc = copy_rows(worker, task, err);
+    worker->conn = own;
+    pthread_mutex_unlock(&database->coordinator_mutex);
+    if (!rc)
+        rc = pg_execute(worker->conn, err, "rollback");
+    return rc ? rc : begin_snapshot(worker, err);
+}
+
 static int run_task(struct worker *worker, const struct dump_task *task, struct error *err)
 {
     const struct pg_table *table = &worker->database->tables.items[task->table];
@@ -282,6 +308,8 @@ static int run_task(struct worker *worker, const struct dump_task *task, struct 
     int rc = start_copy(worker, task, err);
     if (!rc)
         rc = copy_rows(worker, task, err);
+    else if (rc == ERR_CONFLICT && !crew_stopped(worker->database->crew))
+        rc = copy_through_coordinator(worker, task, err);
     if (alone)
         pthread_mutex_unlock(&worker->database->big_rows);
     if (rc)
@@ -294,14 +322,7 @@ static int join_snapshot(struct worker *worker, struct error *err)
     struct dump_database *database = worker->database;
     int rc = pg_connect(worker->dump->conninfo, database->name, worker->dump->application,
                         &worker->conn, err);
-    if (!rc)
-        rc = pg_execute(worker->conn, err,
-                        "set lock_timeout = %lld;"
-                        "begin isolation level repeatable read, read only;"
-                        "set transaction snapshot '%s'",
-                        (long long)(worker->dump->work->job->lock_wait_us / 1000),
-                        database->snapshot);
-    return rc;
+    return rc ? rc : begin_snapshot(worker, err);
 }
 
 static int run_tasks(struct worker *worker, struct error *err)

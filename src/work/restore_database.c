@@ -399,8 +399,11 @@ static void drop_database(struct restore_database *database)
     PQfinish(database->conn);
     database->conn = NULL;
     struct error error = ERROR_NONE;
-    if (pg_execute(database->restore->conn, &error, "drop database if exists %s with (force)",
-                   buf_text(&name)))
+    pg_hold_interrupts(true); /* it may be an interrupt that made this necessary */
+    int rc = pg_execute(database->restore->conn, &error, "drop database if exists %s with (force)",
+                        buf_text(&name));
+    pg_hold_interrupts(false);
+    if (rc)
         restore_notice(database->restore,
                        "database \"%s\" holds an unfinished restore and could "
                        "not be dropped: %s",

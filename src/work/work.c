@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "postgres/connection.h"
 #include "repository/locks.h"
 
 /* Why the work of this process shall end: an error code, 0 while it may go on. A process runs one
@@ -29,8 +30,14 @@ static void on_signal(int number)
     }
 }
 
+static int ask_interrupted(struct error *err)
+{
+    return work_interrupted(err) ? atomic_load(&stop_code) : 0;
+}
+
 void work_catch_signals(void)
 {
+    pg_set_interrupt(ask_interrupted);
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
         struct sigaction before, action = {.sa_handler = on_signal};

@@ -92,3 +92,17 @@ def test_the_name_is_taken_meanwhile(dumped, server, restored):
     assert_error(ended, restored, left)
     assert_equal_databases(server, "source", left)
     server.dropdb(left)
+
+
+def test_interrupted_in_a_long_statement(workspace, database, server):
+    """A statement that lasts is cancelled, not waited for."""
+    database("source", ROWS)
+    ws = workspace(["source"], defaults={"lock_wait": "10m"})
+    with server.session("source") as session:
+        session.execute("begin")
+        session.execute("lock table rows in access exclusive mode")
+        with ws.start("run", "demo/nightly") as run:
+            server.wait_for("select count(*) > 0 from pg_locks where not granted", what="the dump to wait for the lock")
+            run.signal(signal.SIGTERM)
+            run.wait(5, 10)
+    assert ws.good_backups() == []

@@ -9,6 +9,7 @@ enum {
     LOCK_BATCH = 200, /* tables of one LOCK statement */
     SQL_LIMIT = 4 << 20,
     WATCH_STEP_US = 200000,   /* how soon an interrupt is seen */
+    STUCK_US = 1500000,       /* the two would wait for each other until one gives way */
     WATCH_LOCKS_US = 1000000, /* how often waiters are looked for */
     RETRY_PAUSE_US = 1000000, /* before the second attempt; doubles */
     NAMED_TABLES_MAX = 20,    /* tables named in one error */
@@ -17,7 +18,9 @@ enum {
 /* pg_locks shows everybody who waits; what a session waits for and asks, pg_stat_activity shows of
  * other roles only to pg_read_all_stats. */
 static const char FIND_WAITER[] =
-    "select w.pid, coalesce(nullif(pg_catalog.left(w.query, 200), ''), w.backend_type, '?') "
+    "select w.pid, coalesce(nullif(pg_catalog.left(w.query, 200), ''), w.backend_type, '?'),"
+    " exists (select 1 from pg_catalog.pg_locks m join pg_catalog.pg_stat_activity s on s.pid = "
+    "m.pid where not m.granted and s.application_name = $1) "
     "from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity w on w.pid = l.pid "
     "where not l.granted and w.application_name <> $1 and exists ("
     "  select 1 from pg_catalog.unnest(pg_catalog.pg_blocking_pids(l.pid)) b(pid)"
@@ -30,6 +33,12 @@ static const char FIND_HOLDER[] =
     "where l.granted and l.locktype = 'relation' and l.mode = 'AccessExclusiveLock' "
     "and l.database = (select oid from pg_catalog.pg_database where datname = "
     "pg_catalog.current_database()) and l.relation >= 16384 order by a.xact_start limit 1";
+
+/* Monotonic; INSTANT_NONE while it is not so. */
+struct waiting {
+    int64_t since_us; /* somebody waits for our locks */
+    int64_t stuck_us; /* and a session of ours, pg_dump's that came late, waits behind them */
+};
 
 static void database_clear(struct dump_database *database)
 {
@@ -228,8 +237,9 @@ static int prepare(struct dump_database *database, struct error *err)
     return rc ? rc : dump_plan_tasks(database, err);
 }
 
-/* ERR_CONFLICT when somebody has waited behind this dump's locks for longer than lock_wait. */
-static int look_for_waiter(struct dump_database *database, int64_t *waiting_since_us,
+/* ERR_CONFLICT when somebody has waited behind the locks of this dump for longer than lock_wait, or
+ * can never get through because a session of ours waits behind them in turn. */
+static int look_for_waiter(struct dump_database *database, struct waiting *waiting,
                            struct error *err)
 {
     _cleanup_(pg_result_freep) PGresult *result = NULL;
@@ -239,12 +249,17 @@ static int look_for_waiter(struct dump_database *database, int64_t *waiting_sinc
         return rc;
     int64_t now_us = instant_monotonic_us();
     if (PQntuples(result) == 0) {
-        *waiting_since_us = INSTANT_NONE;
+        *waiting = (struct waiting){.since_us = INSTANT_NONE, .stuck_us = INSTANT_NONE};
         return 0;
     }
-    if (*waiting_since_us == INSTANT_NONE)
-        *waiting_since_us = now_us;
-    if (now_us - *waiting_since_us < database->dump->work->job->lock_wait_us)
+    if (waiting->since_us == INSTANT_NONE)
+        waiting->since_us = now_us;
+    if (!pg_boolean(result, 0, 2))
+        waiting->stuck_us = INSTANT_NONE;
+    else if (waiting->stuck_us == INSTANT_NONE)
+        waiting->stuck_us = now_us;
+    bool is_stuck = waiting->stuck_us != INSTANT_NONE && now_us - waiting->stuck_us > STUCK_US;
+    if (!is_stuck && now_us - waiting->since_us < database->dump->work->job->lock_wait_us)
         return 0;
     return error_set(err, ERR_CONFLICT, "gave way to process %s, which waited for a lock: %s",
                      pg_text(result, 0, 0), pg_text(result, 0, 1));
@@ -260,7 +275,7 @@ static int beat(struct dump *dump, struct error *err)
 
 static void watch(struct dump_database *database)
 {
-    int64_t waiting_since_us = INSTANT_NONE;
+    struct waiting waiting = {.since_us = INSTANT_NONE, .stuck_us = INSTANT_NONE};
     int64_t looked_us = instant_monotonic_us();
     while (!crew_ended(database->crew, WATCH_STEP_US)) {
         struct error error = ERROR_NONE;
@@ -269,7 +284,7 @@ static void watch(struct dump_database *database)
             looked_us = instant_monotonic_us();
             work_progress(database->dump->work, database->name, atomic_load(&database->bytes_done),
                           database->bytes_total);
-            rc = look_for_waiter(database, &waiting_since_us, &error);
+            rc = look_for_waiter(database, &waiting, &error);
         }
         if (rc) {
             crew_fail(database->crew, &error);

@@ -40,7 +40,8 @@ def mid_dump(ws, job="nightly", name="slow", env=None, json=False):
     try:
         def begun():
             assert run.running(), f"the dump ended before its middle: {run.process.returncode}\n{run.err}"
-            return copying(ws.server, name)
+            # pg_dump has its locks by then, and nobody can come between.
+            return copying(ws.server, name) and any(ws.repository.rglob("schema.pgdump"))
         wait_until(begun, 60, "rows being copied")
     except BaseException:
         run.__exit__()

@@ -36,7 +36,7 @@ int json_take_integer(const json_t *object, const char *key, int64_t *ret_number
 
 int json_take_instant(const json_t *object, const char *key, int64_t *ret_us, struct error *err)
 {
-    const char *text;
+    const char *text = NULL;
     bool has_offset;
     int rc = json_take_text(object, key, &text, err);
     if (!rc && instant_parse(text, ret_us, &has_offset, NULL))

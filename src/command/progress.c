@@ -12,16 +12,18 @@ enum { PHASE_MAX = 200, BAR_WIDTH = 30, REDRAW_US = 200000 };
 
 struct progress {
     bool quiet, is_terminal, bar_drawn;
+    const char *items; /* what is counted; NULL: bytes */
     char phase[PHASE_MAX];
     int64_t phase_started_us, shown_us; /* monotonic */
 };
 
-int progress_new(bool quiet, struct progress **ret_progress, struct error *err)
+int progress_new(bool quiet, const char *items, struct progress **ret_progress, struct error *err)
 {
     struct progress *progress = calloc(1, sizeof(*progress));
     if (!progress)
         return error_no_memory(err);
     progress->quiet = quiet;
+    progress->items = items;
     progress->is_terminal = isatty(STDERR_FILENO);
     *ret_progress = progress;
     return 0;
@@ -34,12 +36,16 @@ static void erase_bar(struct progress *progress)
     progress->bar_drawn = false;
 }
 
-/* "1.2 GB of 4.0 GB, 30%, 210.0 MB/s, 13s left" */
+/* "1.2 GB of about 4.0 GB, 210.0 MB/s, 13s left", or "3 of 40 tables" */
 static void describe(const struct progress *progress, int64_t done, int64_t total, int64_t now_us,
                      char *text, size_t size)
 {
     char done_text[UNITS_TEXT_MAX], total_text[UNITS_TEXT_MAX], speed_text[UNITS_TEXT_MAX];
     char left_text[UNITS_TEXT_MAX];
+    if (progress->items) {
+        snprintf(text, size, "%lld of %lld %s", (long long)done, (long long)total, progress->items);
+        return;
+    }
     int64_t spent_us = now_us - progress->phase_started_us;
     double speed = spent_us > 0 ? (double)done * (double)US_PER_SECOND / (double)spent_us : 0;
     size_format(done, done_text);
@@ -93,13 +99,14 @@ void progress_show(struct progress *progress, const char *phase, int64_t done, i
         progress->phase_started_us = now_us;
     }
     int64_t pause_us = progress->is_terminal ? REDRAW_US : PROGRESS_LINE_SECONDS * US_PER_SECOND;
-    if (!is_new && now_us - progress->shown_us < pause_us)
+    bool must_show = is_new && (!progress->items || progress->is_terminal);
+    if (!must_show && now_us - progress->shown_us < pause_us)
         return;
     progress->shown_us = now_us;
     if (progress->is_terminal)
         draw_bar(progress, done, total, now_us);
     else
-        print_line(progress, is_new ? 0 : done, is_new ? 0 : total, now_us);
+        print_line(progress, done, is_new && !progress->items ? 0 : total, now_us);
 }
 
 void progress_notice(struct progress *progress, const char *text)

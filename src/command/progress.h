@@ -14,7 +14,9 @@ enum { PROGRESS_LINE_SECONDS = 30 };
 
 struct progress;
 
-int progress_new(bool quiet, struct progress **ret_progress, struct error *err);
+/* items: what is counted, "tables"; NULL: bytes. Counted work has a phase for each item, which are
+ * not worth a line each. Borrowed. */
+int progress_new(bool quiet, const char *items, struct progress **ret_progress, struct error *err);
 void progress_show(struct progress *progress, const char *phase, int64_t done, int64_t total);
 void progress_notice(struct progress *progress, const char *text);
 void progress_end(struct progress *progress); /* removes the bar */

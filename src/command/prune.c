@@ -158,7 +158,7 @@ static int apply(const struct globals *globals, struct work *work, struct prune_
     _cleanup_(locking_freep) struct locking *locking = NULL;
     _cleanup_(prune_clear) struct prune prune = {0};
     const struct lock_request request = {.class = LOCK_PRUNE, .run_id = ""};
-    int rc = progress_new(globals->quiet, &progress, err);
+    int rc = progress_new(globals->quiet, "backups", &progress, err);
     if (!rc)
         rc = locking_begin(work->repository, &request, 0, &locking, err);
     if (rc)

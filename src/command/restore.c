@@ -116,7 +116,7 @@ static int restore_locked(const struct globals *globals, struct restore_request 
     _cleanup_(locking_freep) struct locking *locking = NULL;
     _cleanup_(progress_freep) struct progress *progress = NULL;
     struct lock_request wanted = {.class = LOCK_RESTORE, .run_id = ""};
-    int rc = progress_new(globals->quiet, &progress, err);
+    int rc = progress_new(globals->quiet, NULL, &progress, err);
     if (!rc)
         rc = locking_begin(request->repository, &wanted, 0, &locking, err);
     if (rc)

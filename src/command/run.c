@@ -24,6 +24,12 @@ static const struct command_option OPTIONS[] = {
     {NULL, OPTION_FLAG, NULL, NULL},
 };
 
+/* What a job of the type counts while it works; NULL: bytes. */
+static const char *counted_items(enum job_type type)
+{
+    return type == JOB_VACUUM ? "tables" : type == JOB_PRUNE ? "backups" : NULL;
+}
+
 static void show_progress(const char *phase, int64_t done, int64_t total, void *context)
 {
     progress_show(context, phase, done, total);
@@ -163,7 +169,7 @@ static int command_run_job(const struct globals *globals, const struct arguments
     if (!rc)
         rc = read_options(arguments, &request, err);
     if (!rc)
-        rc = progress_new(globals->quiet, &progress, err);
+        rc = progress_new(globals->quiet, counted_items(request.job->type), &progress, err);
     if (rc)
         return rc;
     journal = open_journal();

@@ -15,6 +15,8 @@
 
 static char seen[20000];
 
+static const char *counted; /* of the progress that capture() makes */
+
 /* What work() writes on stderr, which is `fd` (taken) meanwhile; read from `from` afterwards. */
 static void capture(int fd, int from, bool quiet, void (*work)(struct progress *progress))
 {
@@ -22,7 +24,7 @@ static void capture(int fd, int from, bool quiet, void (*work)(struct progress *
     fflush(stderr);
     int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     dup2(fd, STDERR_FILENO);
-    int rc = progress_new(quiet, &progress, NULL);
+    int rc = progress_new(quiet, counted, &progress, NULL);
     if (!rc)
         work(progress);
     progress_free(progress);
@@ -45,6 +47,13 @@ static void capture_lines(bool quiet, void (*work)(struct progress *progress))
     close(pair[1]);
 }
 
+static void many_tables(struct progress *progress)
+{
+    progress_show(progress, "vacuuming app.a", 1, 40);
+    progress_show(progress, "vacuuming app.b", 2, 40);
+    progress_end(progress);
+}
+
 static void two_phases(struct progress *progress)
 {
     progress_show(progress, "dumping app", 0, 0);
@@ -62,6 +71,20 @@ static void test_lines(void **state)
     assert_string_equal(seen, "pgcairn: dumping app\n"
                               "pgcairn: foreign table x skipped\n"
                               "pgcairn: dumping web\n");
+}
+
+/* Counted work has a phase for each item: one line tells of many. */
+static void test_items(void **state)
+{
+    (void)state;
+    int pair[2];
+    counted = "tables";
+    assert_int_equal(pipe2(pair, O_CLOEXEC | O_NONBLOCK), 0);
+    capture(pair[1], pair[0], false, many_tables);
+    counted = NULL;
+    close(pair[0]);
+    close(pair[1]);
+    assert_string_equal(seen, "pgcairn: vacuuming app.a: 1 of 40 tables\n");
 }
 
 static void test_quiet(void **state)
@@ -117,6 +140,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_items),
         cmocka_unit_test(test_quiet),
         cmocka_unit_test(test_bar),
     };

@@ -5,7 +5,7 @@
 #include "base/buf.h"
 #include "work/dump.h"
 
-enum { SQL_LIMIT = 1 << 20, SEGMENT_SLACK = 64 << 10 };
+enum { SQL_LIMIT = 1 << 20, RECEIVE_BYTES = 200000 };
 
 /* One thread's hands. */
 struct worker {
@@ -16,7 +16,8 @@ struct worker {
     int volume_number;
     size_t *volume_tables; /* indexes of the tables in the open volume, each once in a row */
     size_t volume_table_count, volume_table_allocated;
-    struct buf segment;
+    char *segment; /* DUMP_SEGMENT_BYTES for rows that become one member */
+    size_t segment_length;
     int64_t segment_rows;
 };
 
@@ -183,9 +184,9 @@ static int flush_segment(struct worker *worker, size_t table, struct error *err)
 {
     if (worker->segment_rows == 0)
         return 0;
-    int rc = store_segment(worker, table, worker->segment.data, worker->segment.length,
+    int rc = store_segment(worker, table, worker->segment, worker->segment_length,
                            worker->segment_rows, err);
-    buf_reset(&worker->segment);
+    worker->segment_length = 0;
     worker->segment_rows = 0;
     return rc;
 }
@@ -194,15 +195,16 @@ static int take_row(struct worker *worker, size_t table, const char *row, size_t
                     struct error *err)
 {
     int rc = 0;
-    if (worker->segment.length + length > DUMP_SEGMENT_BYTES)
+    if (worker->segment_length + length > DUMP_SEGMENT_BYTES)
         rc = flush_segment(worker, table, err);
     if (!rc && length > DUMP_SEGMENT_BYTES)
         return store_segment(worker, table, row, length, 1, err); /* no third copy of a big row */
     if (rc)
         return rc;
+    memcpy(worker->segment + worker->segment_length, row, length);
+    worker->segment_length += length;
     worker->segment_rows++;
-    return buf_add(&worker->segment, row, length) ? buf_failed(&worker->segment, "a segment", err)
-                                                  : 0;
+    return 0;
 }
 
 static void add_copy_statement(struct buf *sql, const struct pg_table *table,
@@ -273,11 +275,14 @@ static int start_copy(struct worker *worker, const struct dump_task *task, struc
 
 static int begin_snapshot(struct worker *worker, struct error *err)
 {
+    /* The last statement makes libpq's input buffer grow to the size of its reply, and it stays so:
+     * rows are then received in large pieces, with fewer calls and switches between processes. */
     return pg_execute(worker->conn, err,
                       "set lock_timeout = %d;"
                       "begin isolation level repeatable read, read only;"
-                      "set transaction snapshot '%s'",
-                      DUMP_WORKER_LOCK_MS, worker->database->snapshot);
+                      "set transaction snapshot '%s';"
+                      "select pg_catalog.repeat(' ', %d)",
+                      DUMP_WORKER_LOCK_MS, worker->database->snapshot, RECEIVE_BYTES);
 }
 
 /* Somebody waits for a lock on this table behind the coordinator's, and we would wait behind them.
@@ -350,7 +355,7 @@ static void worker_clear(struct worker *worker)
 {
     volume_free(worker->volume);
     free(worker->volume_tables);
-    buf_clear(&worker->segment);
+    free(worker->segment);
     PQfinish(worker->conn);
 }
 
@@ -360,9 +365,9 @@ int dump_rows_worker(void *argument, struct error *err)
     _cleanup_(worker_clear) struct worker worker = {
         .database = database,
         .dump = database->dump,
-        .segment = BUF_INIT(DUMP_SEGMENT_BYTES + SEGMENT_SLACK),
+        .segment = malloc(DUMP_SEGMENT_BYTES),
     };
-    int rc = join_snapshot(&worker, err);
+    int rc = worker.segment ? join_snapshot(&worker, err) : error_no_memory(err);
     if (rc)
         return rc;
     PGcancel *cancel = PQgetCancel(worker.conn);

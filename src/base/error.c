@@ -162,3 +162,16 @@ bool error_is_retryable(int code)
     const struct code_row *row = find_code(code);
     return row && row->retryable;
 }
+
+int error_as_unknown(struct error *err)
+{
+    if (!err)
+        return ERR_FAILED;
+    if (err->code != ERR_IO && err->code != ERR_PERMISSION && err->code != ERR_CORRUPT)
+        return err->code;
+    char cure[ERROR_HINT_MAX];
+    snprintf(cure, sizeof(cure), "%s", error_cure(err));
+    err->code = ERR_UNKNOWN;
+    memcpy(err->hint, cure, sizeof(cure));
+    return err->code;
+}

@@ -93,6 +93,11 @@ int error_no_memory(struct error *err);
 
 void error_clear(struct error *err);
 
+/* For what was only to be looked at: that it could not be read, or made no sense, is no failure of
+ * work but "could not tell" (ERR_UNKNOWN, exit status 3). The cure stays; other codes stay. Returns
+ * the code. */
+int error_as_unknown(struct error *err);
+
 /* The hint, or else the cure of the error's code; "" when there is neither. */
 const char *error_cure(const struct error *err);
 

@@ -73,3 +73,15 @@ bool process_alive(const struct process_identity *identity)
     return state != 'Z' && state != 'X' &&
            (identity->start_ticks == 0 || start == identity->start_ticks);
 }
+
+bool process_gone(const struct process_identity *identity)
+{
+    char place[PROCESS_PLACE_MAX];
+    read_place(place);
+    if (identity->pid <= 0 || !identity->place[0])
+        return false;
+    if (strcmp(place, identity->place) == 0)
+        return !process_alive(identity) && !(kill(identity->pid, 0) != 0 && errno == EPERM);
+    size_t boot = strcspn(place, "/") + 1;
+    return boot > 1 && strncmp(place, identity->place, boot) != 0;
+}

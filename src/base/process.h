@@ -26,4 +26,8 @@ void process_self(struct process_identity *ret_identity);
 /* Whether that very process still lives; a zombie does not. */
 bool process_alive(const struct process_identity *identity);
 
+/* Whether it lives no more for certain. Of a process in another pid namespace of this boot, or one
+ * that /proc hides, neither this nor process_alive() can say so. */
+bool process_gone(const struct process_identity *identity);
+
 #endif

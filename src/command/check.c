@@ -4,8 +4,8 @@
 #include "base/json.h"
 #include "base/table.h"
 #include "command/commands.h"
+#include "command/opened.h"
 #include "work/check.h"
-#include "work/policy_load.h"
 
 static int count_status(const json_t *checks, const char *status)
 {
@@ -67,9 +67,9 @@ static int check_run(const struct globals *globals, const struct arguments *argu
     _cleanup_(policy_set_freep) struct policy_set *set = NULL;
     _cleanup_(json_release) json_t *checks = json_array();
     const struct policy *chosen = NULL;
-    int rc = policy_set_load(&globals->policy_paths, &set, err);
-    if (!rc && arguments->words.count)
-        rc = policy_set_find(set, arguments->words.items[0], &chosen, err);
+    int rc = arguments->words.count
+                 ? opened_policy(globals, arguments->words.items[0], &set, &chosen, err)
+                 : policy_set_load(&globals->policy_paths, &set, err);
     if (!rc)
         rc = check_all(set, chosen, checks, err);
     if (rc)

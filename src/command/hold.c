@@ -115,7 +115,9 @@ static int hold_list_run(const struct globals *globals, const struct arguments *
     int rc = opened_cluster(globals, arguments->words.items[0], &opened, err);
     if (!rc)
         rc = hold_read_all(opened.repository, &facts, err);
-    if (!rc)
+    if (rc)
+        rc = error_as_unknown(err);
+    else
         rc = globals->json ? print_holds_json(&facts, err)
                            : print_holds(&facts, instant_now_us(), err);
     if (!rc && !facts.complete) {

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/table.h"
 #include "base/units.h"
 #include "command/commands.h"
@@ -94,6 +95,25 @@ static int add_cluster(const struct policy *policy, const char *kind, struct tab
     return rc;
 }
 
+/* A cluster whose repository can't be read is told and does not hide the others. Returns the code
+ * of the first such error. */
+static int add_clusters(const struct policy_set *set, const struct policy *chosen, const char *kind,
+                        struct table *table, json_t *list)
+{
+    int verdict = 0;
+    for (size_t i = 0; i < policy_set_count(set); i++) {
+        const struct policy *policy = policy_set_get(set, i);
+        struct error error = ERROR_NONE;
+        if ((chosen && policy != chosen) || add_cluster(policy, kind, table, list, &error) == 0)
+            continue;
+        int rc = error_as_unknown(&error);
+        log_error(policy->cluster, &error);
+        if (!verdict)
+            verdict = rc;
+    }
+    return verdict;
+}
+
 static int check_kind(const char *kind, struct error *err)
 {
     if (!kind || strcmp(kind, "dump") == 0 || strcmp(kind, "snapshot") == 0 ||
@@ -112,22 +132,23 @@ static int list_run(const struct globals *globals, const struct arguments *argum
     _cleanup_(json_release) json_t *list = globals->json ? json_array() : NULL;
     const struct policy *chosen = NULL;
     int rc = check_kind(kind, err);
-    if (!rc)
-        rc = policy_set_load(&globals->policy_paths, &set, err);
     if (!rc && only)
-        rc = policy_set_find(set, only, &chosen, err);
+        rc = opened_policy(globals, only, &set, &chosen, err);
+    else if (!rc)
+        rc = policy_set_load(&globals->policy_paths, &set, err);
     if (!rc)
         rc = table_new("CLUSTER|ID|KIND|JOB|STATE|STARTED|>SOURCE|>STORED|VERIFIED|KEPT BECAUSE",
                        &table, err);
-    for (size_t i = 0; !rc && i < policy_set_count(set); i++)
-        if (!chosen || policy_set_get(set, i) == chosen)
-            rc = add_cluster(policy_set_get(set, i), kind, table, list, err);
     if (rc)
         return rc;
-    if (!globals->json)
-        return table_print(table, stdout, err);
-    return command_print_json(
-        json_pack("{s:O, s:[], s:[]}", "backups", list, "wal", "recovery_windows"), err);
+    int verdict = add_clusters(set, chosen, kind, table, list);
+    if (verdict && (chosen || policy_set_count(set) == 1))
+        return command_verdict(verdict, err);
+    rc = globals->json
+             ? command_print_json(
+                   json_pack("{s:O, s:[], s:[]}", "backups", list, "wal", "recovery_windows"), err)
+             : table_print(table, stdout, err);
+    return rc ? rc : command_verdict(verdict, err);
 }
 
 static const struct command_option LIST_OPTIONS[] = {

@@ -10,20 +10,20 @@ static const struct policy_problem *first_error(const struct policy_file *file)
     return NULL;
 }
 
-/* One bad policy must not stand in the way of another cluster's restore: it is told, and an error
- * only when the cluster was not found, because the bad file may be its own. */
-static int find_beside_bad_files(const struct globals *globals, const char *cluster,
-                                 struct opened *opened, struct error *err)
+/* One bad policy must not stand in the way of another cluster's restore or run: it is told, and an
+ * error only when what was looked for was not found (rc), because the bad file may be its own. */
+static int look_at_bad_files(const struct globals *globals, const struct policy_set *set, int rc,
+                             struct error *err)
 {
-    int rc = policy_set_find(opened->set, cluster, &opened->policy, err);
-    for (size_t i = 0; i < policy_set_file_count(opened->set); i++) {
-        const struct policy_file *file = policy_set_file(opened->set, i);
+    for (size_t i = 0; i < policy_set_file_count(set); i++) {
+        const struct policy_file *file = policy_set_file(set, i);
         const struct policy_problem *problem = first_error(file);
         if (!problem)
             continue;
         if (rc) {
-            struct policy_set *ignored = NULL;
-            return policy_set_load(&globals->policy_paths, &ignored, err);
+            _cleanup_(policy_set_freep) struct policy_set *mended = NULL;
+            int strict_rc = policy_set_load(&globals->policy_paths, &mended, err);
+            return strict_rc ? strict_rc : rc;
         }
         log_line(LOG_WARNING, "%s is left out, it has errors: line %d: %s", file->path,
                  problem->line, problem->message);
@@ -31,13 +31,40 @@ static int find_beside_bad_files(const struct globals *globals, const char *clus
     return rc;
 }
 
+int opened_policy(const struct globals *globals, const char *cluster, struct policy_set **ret_set,
+                  const struct policy **ret_policy, struct error *err)
+{
+    _cleanup_(policy_set_freep) struct policy_set *set = NULL;
+    int rc = policy_set_load_all(&globals->policy_paths, &set, err);
+    if (rc)
+        return rc;
+    rc = policy_set_find(set, cluster, ret_policy, err);
+    rc = look_at_bad_files(globals, set, rc, err);
+    if (!rc)
+        *ret_set = TAKE(set);
+    return rc;
+}
+
+int opened_job(const struct globals *globals, const char *cluster_and_job,
+               struct policy_set **ret_set, const struct policy **ret_policy,
+               const struct policy_job **ret_job, struct error *err)
+{
+    _cleanup_(policy_set_freep) struct policy_set *set = NULL;
+    int rc = policy_set_load_all(&globals->policy_paths, &set, err);
+    if (rc)
+        return rc;
+    rc = policy_set_find_job(set, cluster_and_job, ret_policy, ret_job, err);
+    rc = look_at_bad_files(globals, set, rc, err);
+    if (!rc)
+        *ret_set = TAKE(set);
+    return rc;
+}
+
 int opened_cluster(const struct globals *globals, const char *cluster, struct opened *ret_opened,
                    struct error *err)
 {
     struct opened opened = {0};
-    int rc = policy_set_load_all(&globals->policy_paths, &opened.set, err);
-    if (!rc)
-        rc = find_beside_bad_files(globals, cluster, &opened, err);
+    int rc = opened_policy(globals, cluster, &opened.set, &opened.policy, err);
     if (!rc)
         rc = repository_open(opened.policy->repository_url, opened.policy->cluster,
                              &opened.repository, err);

@@ -18,6 +18,14 @@ struct opened {
     struct repository *repository;
 };
 
+/* The policies and the one of the cluster, or of "CLUSTER/JOB" with its job. Other clusters' files
+ * may have errors: those are told as warnings. */
+int opened_policy(const struct globals *globals, const char *cluster, struct policy_set **ret_set,
+                  const struct policy **ret_policy, struct error *err);
+int opened_job(const struct globals *globals, const char *cluster_and_job,
+               struct policy_set **ret_set, const struct policy **ret_policy,
+               const struct policy_job **ret_job, struct error *err);
+
 int opened_cluster(const struct globals *globals, const char *cluster, struct opened *ret_opened,
                    struct error *err);
 void opened_clear(struct opened *opened);

@@ -144,8 +144,9 @@ static int look(const struct globals *globals, const struct work *work, int64_t 
 {
     _cleanup_(prune_clear) struct prune prune = {0};
     int rc = prune_look(work, now_us, &prune, err);
-    if (!rc)
-        rc = print(globals, &prune, work->policy->cluster, now_us, false, err);
+    if (rc)
+        return error_as_unknown(err);
+    rc = print(globals, &prune, work->policy->cluster, now_us, false, err);
     return rc || !prune.plan.refused ? rc : command_verdict(ERR_UNKNOWN, err);
 }
 
@@ -189,8 +190,8 @@ static int run(const struct globals *globals, const struct arguments *arguments,
     _cleanup_(opened_clear) struct opened opened = {0};
     int64_t now_us = 0;
     int rc = check_options(arguments, err);
-    if (!rc)
-        rc = opened_cluster(globals, arguments->words.items[0], &opened, err);
+    if (!rc && opened_cluster(globals, arguments->words.items[0], &opened, err))
+        return error_as_unknown(err);
     if (!rc)
         rc = find_now(arguments, opened.policy, &now_us, err);
     if (rc)

@@ -6,9 +6,9 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "command/commands.h"
+#include "command/opened.h"
 #include "command/progress.h"
 #include "command/times.h"
-#include "work/policy_load.h"
 #include "work/run.h"
 #include "work/vacuum_report.h"
 
@@ -69,12 +69,9 @@ static int find_job(const struct globals *globals, const struct arguments *argum
                     struct run_request *request, struct error *err)
 {
     const char *name = arguments->words.items[0];
-    int rc;
-    if (!argument_flag(arguments, "policy-stdin")) {
-        rc = policy_set_load(&globals->policy_paths, ret_set, err);
-        return rc ? rc : policy_set_find_job(*ret_set, name, &request->policy, &request->job, err);
-    }
-    rc = read_policy_stdin(globals, ret_policy, err);
+    if (!argument_flag(arguments, "policy-stdin"))
+        return opened_job(globals, name, ret_set, &request->policy, &request->job, err);
+    int rc = read_policy_stdin(globals, ret_policy, err);
     if (rc)
         return rc;
     size_t length = strlen((*ret_policy)->cluster);

@@ -89,16 +89,19 @@ static int show_run(const struct globals *globals, const struct arguments *argum
     if (!rc)
         rc = catalogue_read(opened.repository, instant_now_us(), &facts, err);
     if (rc)
-        return rc;
+        return error_as_unknown(err);
     const struct facts_backup *backup = catalogue_find(&facts, id, BACKUP_DUMP);
     if (!backup) {
         error_set(err, ERR_NOT_FOUND, "cluster \"%s\" has no backup %s", opened.policy->cluster,
                   id);
         return error_hint(err, "\"pgcairn list %s\" shows the ids", opened.policy->cluster);
     }
+    if (backup->state != BACKUP_GOOD && backup->state != BACKUP_UNKNOWN)
+        return error_set(err, ERR_FAILED, "backup %s is %s: it has no manifest to show", backup->id,
+                         backup_state_name(backup->state));
     rc = manifest_read(opened.repository, backup->kind, backup->id, &manifest, err);
     if (rc)
-        return rc;
+        return error_as_unknown(err);
     return globals->json ? command_print_json(json_incref(manifest), err)
                          : print_manifest(manifest, err);
 }

@@ -186,8 +186,8 @@ static int run(const struct globals *globals, const struct arguments *arguments,
     const char *text = argument_text(arguments, "days");
     int64_t days = DAYS_DEFAULT;
     int rc = text ? number_parse(text, "--days", 1, RETENTION_DAYS_MAX, &days, err) : 0;
-    if (!rc)
-        rc = opened_cluster(globals, arguments->words.items[0], &opened, err);
+    if (!rc && opened_cluster(globals, arguments->words.items[0], &opened, err))
+        return error_as_unknown(err);
     return rc ? rc : simulate(globals, &opened, days, err);
 }
 

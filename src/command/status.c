@@ -3,11 +3,12 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/table.h"
 #include "base/units.h"
 #include "command/commands.h"
+#include "command/opened.h"
 #include "journal/journal.h"
-#include "work/policy_load.h"
 #include "work/zones.h"
 
 /* A daemon in another pid namespace can't be seen, but its heartbeat can. */
@@ -35,7 +36,7 @@ static void status_clear(struct status *status)
 struct job_state {
     char identity[2 * JOURNAL_NAME_MAX];
     bool has_last, has_success;
-    struct journal_run last; /* the newest with an outcome */
+    struct journal_run last; /* the one that ended last */
     struct journal_run success;
     int64_t next_us, before_last_us; /* the next due instant; the last but one that passed */
     const json_t *running;           /* NULL when it does not run */
@@ -58,25 +59,46 @@ static void find_dues(const struct policy_job *job, const struct zone *zone, int
         state->before_last_us = to_us(cron_previous(job->schedule, zone, passed));
 }
 
+/* The next run, or the daemon, puts it on record; until then it is told from here. */
+static void call_interrupted(struct journal_run *run)
+{
+    run->outcome = OUTCOME_INTERRUPTED;
+    snprintf(run->message, sizeof(run->message),
+             "its process (%d) is gone without a result: killed, crashed, or the machine went down",
+             (int)run->process.pid);
+}
+
+/* What was refused because another ran has ended before that one, though it began later. */
+static int64_t order_of(const struct journal_run *run)
+{
+    return run->ended_us != INSTANT_NONE ? run->ended_us : run->claimed_us;
+}
+
 static int read_job(struct status *status, const struct policy *policy,
                     const struct policy_job *job, struct job_state *state, struct error *err)
 {
-    static const enum journal_outcome ended[] = {OUTCOME_DONE, OUTCOME_FAILED, OUTCOME_SKIPPED,
-                                                 OUTCOME_NOT_MINE, OUTCOME_INTERRUPTED};
+    static const enum journal_outcome outcomes[] = {OUTCOME_DONE,        OUTCOME_FAILED,
+                                                    OUTCOME_SKIPPED,     OUTCOME_NOT_MINE,
+                                                    OUTCOME_INTERRUPTED, OUTCOME_RUNNING};
     struct journal_run run;
     int rc = 0;
     snprintf(state->identity, sizeof(state->identity), "%s/%s", policy->cluster, job->name);
     state->running = json_object_get(status->running, state->identity);
-    for (size_t i = 0; i < ARRAY_SIZE(ended) && status->journal && !rc; i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(outcomes) && status->journal && !rc; i++) {
         bool found = false;
-        rc = journal_last(status->journal, policy->cluster, job->name, ended[i], &found, &run, err);
+        rc = journal_last(status->journal, policy->cluster, job->name, outcomes[i], &found, &run,
+                          err);
         if (rc || !found)
             continue;
-        if (ended[i] == OUTCOME_DONE) {
+        if (run.outcome == OUTCOME_RUNNING && !process_gone(&run.process))
+            continue;
+        if (run.outcome == OUTCOME_RUNNING)
+            call_interrupted(&run);
+        if (run.outcome == OUTCOME_DONE) {
             state->success = run;
             state->has_success = true;
         }
-        if (!state->has_last || run.claimed_us > state->last.claimed_us)
+        if (!state->has_last || order_of(&run) > order_of(&state->last))
             state->last = run;
         state->has_last = true;
     }
@@ -94,15 +116,12 @@ static int add_alarm(struct status *status, const char *cluster, const char *job
     return json_array_append_new(status->alarms, alarm) ? error_no_memory(err) : 0;
 }
 
-/* Nothing succeeded in the last two periods, although there was something to do. */
+/* Nothing succeeded in the last two periods, as once it did. Of what never succeeded the failure is
+ * told; since when it should have is not known. */
 static bool is_stale(const struct job_state *state)
 {
-    if (state->before_last_us == INSTANT_NONE || !state->has_last)
-        return false;
-    if (state->has_success)
-        return state->success.claimed_us < state->before_last_us;
-    return state->last.claimed_us >= state->before_last_us &&
-           state->last.outcome != OUTCOME_SKIPPED;
+    return state->before_last_us != INSTANT_NONE && state->has_success &&
+           state->success.claimed_us < state->before_last_us;
 }
 
 static int find_alarms(struct status *status, const struct policy *policy,
@@ -111,8 +130,9 @@ static int find_alarms(struct status *status, const struct policy *policy,
 {
     char text[ERROR_MESSAGE_MAX + 128], at[INSTANT_TEXT_MAX];
     const struct journal_run *last = &state->last;
+    bool was_busy = strcmp(last->error_code, error_code_name(ERR_BUSY)) == 0 && state->running;
     int rc = 0;
-    if (state->has_last &&
+    if (state->has_last && !was_busy &&
         (last->outcome == OUTCOME_FAILED || last->outcome == OUTCOME_INTERRUPTED)) {
         snprintf(text, sizeof(text), "the last run %s: %s",
                  last->outcome == OUTCOME_FAILED ? "failed" : "was interrupted", last->message);
@@ -123,7 +143,7 @@ static int find_alarms(struct status *status, const struct policy *policy,
         rc = add_alarm(status, policy->cluster, job->name, "missed", last->message, err);
     if (!rc && is_stale(state)) {
         snprintf(text, sizeof(text), "nothing succeeded for two periods; last success: %s",
-                 state->has_success ? instant_format(state->success.claimed_us, at) : "never");
+                 instant_format(state->success.claimed_us, at));
         rc = add_alarm(status, policy->cluster, job->name, "stale", text, err);
     }
     return rc;
@@ -236,7 +256,8 @@ static int note_running(const struct journal_run *run, void *context, struct err
     return json_object_set_new(context, identity, entry) ? error_no_memory(err) : 0;
 }
 
-/* Without a journal nothing has run here: that is an answer, not an error. */
+/* Without a journal nothing has run here: that is an answer, not an error, but one to be told, for
+ * the daemon's may be in another folder. One that can't be read is no answer. */
 static int open_journal(struct status *status, struct error *err)
 {
     _cleanup_(freep) char *folder = NULL;
@@ -245,22 +266,24 @@ static int open_journal(struct status *status, struct error *err)
         rc = journal_open(folder, JOURNAL_READ, &status->journal, err);
     if (rc == ERR_NOT_FOUND) {
         error_clear(err);
+        log_line(LOG_WARNING,
+                 "no journal in %s: if runs are recorded elsewhere, set "
+                 "STATE_DIRECTORY to that folder",
+                 folder);
         return 0;
     }
-    return rc ? rc : journal_each_running(status->journal, note_running, status->running, err);
+    if (!rc)
+        rc = journal_each_running(status->journal, note_running, status->running, err);
+    return rc ? error_as_unknown(err) : 0;
 }
 
-static int gather(struct status *status, const struct policy_set *set, const char *cluster,
+static int gather(struct status *status, const struct policy_set *set, const struct policy *chosen,
                   struct error *err)
 {
-    const struct policy *policy = NULL;
     int rc = open_journal(status, err);
-    if (!rc && cluster) {
-        rc = policy_set_find(set, cluster, &policy, err);
-        if (!rc)
-            rc = add_policy(status, policy, err);
-    }
-    for (size_t i = 0; i < policy_set_count(set) && !cluster && !rc; i++)
+    if (!rc && chosen)
+        rc = add_policy(status, chosen, err);
+    for (size_t i = 0; i < policy_set_count(set) && !chosen && !rc; i++)
         rc = add_policy(status, policy_set_get(set, i), err);
     return rc ? rc : check_daemon(status, err);
 }
@@ -287,12 +310,14 @@ static int command_status(const struct globals *globals, const struct arguments 
                                                     .jobs = json_array(),
                                                     .alarms = json_array(),
                                                     .now_us = instant_now_us()};
-    const char *cluster = arguments->words.count ? arguments->words.items[0] : NULL;
-    int rc = policy_set_load(&globals->policy_paths, &set, err);
+    const struct policy *chosen = NULL;
+    int rc = arguments->words.count
+                 ? opened_policy(globals, arguments->words.items[0], &set, &chosen, err)
+                 : policy_set_load(&globals->policy_paths, &set, err);
     if (!rc)
         rc = table_new("JOB|TYPE|LAST|STARTED|>TOOK|>STORED|NEXT|NOW", &status.table, err);
     if (!rc)
-        rc = gather(&status, set, cluster, err);
+        rc = gather(&status, set, chosen, err);
     if (rc)
         return rc;
     if (globals->json)

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <string.h>
 
 #include "journal/journal.h"
@@ -30,6 +31,15 @@ static bool is_usable(const char *folder, enum journal_mode mode)
     return access(folder, W_OK | X_OK) == 0;
 }
 
+/* A reader that has no journal of its own means the system's; that it may not read that one must
+ * not look as if there were none. */
+static bool is_hidden(const char *folder)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/journal.db", folder);
+    return access(path, R_OK) != 0 && errno == EACCES;
+}
+
 int journal_folder(enum journal_mode mode, char **ret_folder, struct error *err)
 {
     const char *given = getenv("STATE_DIRECTORY");
@@ -40,6 +50,11 @@ int journal_folder(enum journal_mode mode, char **ret_folder, struct error *err)
         folder = strdup(SYSTEM_FOLDER);
     else {
         folder = user_folder();
+        if (mode == JOURNAL_READ && is_hidden(SYSTEM_FOLDER) &&
+            !(folder && is_usable(folder, mode))) {
+            free(folder);
+            folder = strdup(SYSTEM_FOLDER);
+        }
         if (!folder) {
             error_set(err, ERR_PERMISSION, "there is no folder for the journal: \"%s\" is not ours",
                       SYSTEM_FOLDER);

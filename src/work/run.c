@@ -193,16 +193,31 @@ static void fill_outcome(struct journal_run *run, int rc, const struct error *er
     snprintf(run->hint, sizeof(run->hint), "%s", error_cure(error));
 }
 
-/* The due instant is another run's, done or under way. */
-static void skip(struct running *running)
+/* The due instant is another run's. Only when that one is done has this call reached its aim. */
+static int skip(struct running *running, struct error *err)
 {
     struct journal_run *run = &running->report->run;
-    char other[JOURNAL_RUN_ID_MAX];
-    snprintf(other, sizeof(other), "%s", run->run_id);
-    snprintf(run->message, sizeof(run->message), "not again: run %s of this due instant is %s",
-             other, journal_outcome_name(run->outcome));
+    enum journal_outcome other = run->outcome;
+    struct error error = ERROR_NONE;
+    char text[JOURNAL_RUN_ID_MAX + 80];
+    snprintf(text, sizeof(text), "not again: run %s of this due instant is %s", run->run_id,
+             journal_outcome_name(other));
+    int rc = 0;
+    if (other == OUTCOME_RUNNING)
+        rc = error_set(&error, ERR_BUSY, "%s", text);
+    else if (other != OUTCOME_DONE) {
+        error_set(&error, ERR_FAILED, "%s", text);
+        rc = error_hint(&error, "to try that due instant again: --attempt %d", run->attempt + 1);
+    }
     run->outcome = OUTCOME_SKIPPED;
-    take_notice(run->message, running);
+    snprintf(run->message, sizeof(run->message), "%s", text);
+    snprintf(run->error_code, sizeof(run->error_code), "%s", rc ? error_code_name(rc) : "");
+    snprintf(run->hint, sizeof(run->hint), "%s", rc ? error_cure(&error) : "");
+    if (rc && err)
+        *err = error;
+    else if (!rc)
+        take_notice(text, running);
+    return rc;
 }
 
 static int fill_request(const struct run_request *request, struct journal_run *run,
@@ -240,10 +255,8 @@ int run_job(const struct run_request *request, struct run_report *ret_report, st
         return rc;
     if (request->journal && enter_journal(&running, &is_mine, &error))
         say(&running, "this run is not in the journal", &error);
-    if (!is_mine) {
-        skip(&running);
-        return 0;
-    }
+    if (!is_mine)
+        return skip(&running, err);
     if (run->started_us == INSTANT_NONE)
         run->started_us = instant_now_us();
     error_clear(&error);

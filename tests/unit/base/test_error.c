@@ -129,6 +129,29 @@ static void test_cure(void **state)
     assert_string_equal(error_cure(&err), "ask ann");
 }
 
+/* Only what could not be read turns into "could not tell", and keeps its own cure. */
+static void test_as_unknown(void **state)
+{
+    (void)state;
+    static const int TURNED[] = {ERR_IO, ERR_PERMISSION, ERR_CORRUPT};
+    static const int KEPT[] = {ERR_USAGE, ERR_BUSY, ERR_MEMORY, ERR_CONNECTION, ERR_UNKNOWN};
+    struct error err = ERROR_NONE;
+    char cure[ERROR_HINT_MAX];
+    for (size_t i = 0; i < ARRAY_SIZE(TURNED); i++) {
+        error_set(&err, TURNED[i], "x");
+        snprintf(cure, sizeof(cure), "%s", error_cure(&err));
+        assert_int_equal(error_as_unknown(&err), ERR_UNKNOWN);
+        assert_int_equal(err.code, ERR_UNKNOWN);
+        assert_string_equal(error_cure(&err), cure);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(KEPT); i++) {
+        error_set(&err, KEPT[i], "x");
+        assert_int_equal(error_as_unknown(&err), KEPT[i]);
+        assert_string_equal(err.hint, "");
+    }
+    assert_true(error_as_unknown(NULL) < 0);
+}
+
 static void test_without_struct(void **state)
 {
     (void)state;
@@ -192,10 +215,15 @@ static void test_cut_between_characters(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_codes),      cmocka_unit_test(test_list_is_sound),
-        cmocka_unit_test(test_errno),      cmocka_unit_test(test_prefix_and_hint),
-        cmocka_unit_test(test_cure),       cmocka_unit_test(test_without_struct),
-        cmocka_unit_test(test_long_texts), cmocka_unit_test(test_cut_between_characters),
+        cmocka_unit_test(test_codes),
+        cmocka_unit_test(test_list_is_sound),
+        cmocka_unit_test(test_errno),
+        cmocka_unit_test(test_prefix_and_hint),
+        cmocka_unit_test(test_as_unknown),
+        cmocka_unit_test(test_cure),
+        cmocka_unit_test(test_without_struct),
+        cmocka_unit_test(test_long_texts),
+        cmocka_unit_test(test_cut_between_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

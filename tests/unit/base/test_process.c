@@ -92,12 +92,41 @@ static void test_others(void **state)
     assert_false(process_alive(&other));
 }
 
+/* Gone for certain, alive, or out of sight: three answers. */
+static void test_gone(void **state)
+{
+    (void)state;
+    struct process_identity self, other;
+    process_self(&self);
+    assert_false(process_gone(&self));
+    other = self;
+    other.start_ticks++;
+    assert_true(process_gone(&other));
+    other = self;
+    other.pid = 0x7ffffff0;
+    assert_true(process_gone(&other));
+    other = self;
+    other.place[0] = other.place[0] == 'x' ? 'y' : 'x'; /* another boot */
+    assert_true(process_gone(&other));
+    other = self;
+    other.place[strlen(other.place) - 2] ^= 1; /* another pid namespace of this boot */
+    assert_false(process_gone(&other));
+    assert_false(process_alive(&other));
+    other = self;
+    other.place[0] = '\0';
+    assert_false(process_gone(&other));
+    other = self;
+    other.pid = 0;
+    assert_false(process_gone(&other));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_self),
         cmocka_unit_test(test_life_and_death),
         cmocka_unit_test(test_others),
+        cmocka_unit_test(test_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,177 @@
+"""What an operator meets sooner or later: things that can't be read, runs that were killed or came
+second, a neighbour's bad policy, words that are almost right."""
+import os
+import shutil
+import signal
+
+import pytest
+from cairn import JOBS, assert_error
+from slow_dump import mid_dump, slow_workspace
+
+DUE = "2026-11-21T02:00:00Z"
+
+
+@pytest.fixture
+def small(workspace, database):
+    database("small", "create table t as select 1 as v")
+    return workspace(["small"])
+
+
+def job_status(ws, name="nightly"):
+    status = ws.run("status", json=True).json
+    (job,) = [j for j in status["jobs"] if j["job"] == name]
+    return job, [a["what"] for a in status["alarms"] if a["job"] == name]
+
+
+def replace_repository(ws):
+    """A file where the folder was: nothing of it can be read, not even by root."""
+    shutil.rmtree(ws.repository, ignore_errors=True)
+    ws.repository.write_text("not a folder")
+
+
+def add_neighbour(ws, text):
+    """A second policy beside the workspace's own; from here on ws uses the folder of both."""
+    folder = ws.folder / "policies"
+    folder.mkdir()
+    shutil.copy(ws.policy_file, folder / "a.yaml")
+    (folder / "b.yaml").write_text(text)
+    os.chmod(folder / "b.yaml", 0o600)
+    ws.policy_file = folder
+
+
+LOOKING = [("list",), ("list", "demo"), ("show", "demo", "latest"), ("prune", "demo"), ("simulate", "demo"),
+           ("hold", "list", "demo")]
+
+
+@pytest.mark.parametrize("command", LOOKING, ids=" ".join)
+def test_what_looks_and_can_not_see_exits_3(small, command):
+    replace_repository(small)
+    run = small.run(*command, expect=3)
+    assert_error(run, str(small.repository), "not a directory")
+    assert run.out == ""
+
+
+def test_work_on_an_unreadable_repository_fails_with_1(small):
+    replace_repository(small)
+    assert_error(small.run("run", "demo/nightly", expect=1), "not a directory")
+
+
+def test_one_unreadable_repository_does_not_hide_the_others(small):
+    backup = small.dump()
+    blocked = small.folder / "blocked"
+    blocked.write_text("not a folder")
+    add_neighbour(small, small.policy_file.read_text().replace('"demo"', '"aaa"').replace(str(small.repository), str(blocked)))
+    run = small.run("list", json=True, expect=3)
+    assert_error(run, "aaa", str(blocked))
+    assert [(b["cluster"], b["id"]) for b in run.json["backups"]] == [("demo", backup)]
+
+
+@pytest.mark.parametrize("command", [("run", "demo/nightly"), ("list", "demo"), ("status", "demo"), ("check", "demo")],
+                         ids=" ".join)
+def test_a_neighbour_with_a_bad_policy_is_no_obstacle(small, command):
+    add_neighbour(small, "cluster: [")
+    run = small.run(*command)
+    assert "b.yaml is left out" in run.err
+    assert_error(small.run(command[0], command[1].replace("demo", "nobody"), expect=2), "b.yaml")
+
+
+def test_an_unfinished_backup_is_shown_as_what_it_is(small):
+    backup = small.dump()
+    (small.backup_folder(backup) / "manifest.json").unlink()
+    run = small.run("show", "demo", backup, expect=1)
+    assert "unfinished" in run.err and backup in run.err, str(run)
+
+
+# -- status ----------------------------------------------------------------------------------------
+
+
+def test_a_run_that_came_second_hides_nothing(workspace, database):
+    ws = slow_workspace(workspace, database)
+    ws.policy["defaults"]["lock_wait"] = "1s"
+    ws.write()
+    with mid_dump(ws) as first:
+        ws.run("run", "demo/nightly", expect=4)
+        job, alarms = job_status(ws)
+        assert first.running(), "the dump had ended; the test proves nothing"
+        assert job["running"] and alarms == []
+        first.wait(0)
+    job, alarms = job_status(ws)
+    assert job["last"]["outcome"] == "done" and alarms == []
+
+
+def test_a_killed_run_is_told_before_the_next_one(workspace, database):
+    ws = slow_workspace(workspace, database)
+    with mid_dump(ws) as first:
+        os.killpg(first.process.pid, signal.SIGKILL)
+        first.process.wait()
+    job, alarms = job_status(ws)
+    assert (job["running"], job["last"]["outcome"], alarms) == (None, "interrupted", ["failing"])
+
+
+def test_status_without_a_journal_says_where_it_looked(small):
+    run = small.run("status", json=True)
+    assert str(small.state) in run.err and "STATE_DIRECTORY" in run.err
+    small.dump()
+    assert small.run("status", json=True).err == ""
+
+
+def test_status_of_an_unreadable_journal_could_not_tell(small):
+    (small.state / "journal.db").write_text("no database at all, but long enough to have a header" * 20)
+    assert_error(small.run("status", expect=3), "journal")
+
+
+# -- a due instant that another run has had ----------------------------------------------------------
+
+
+def test_a_due_instant_that_failed_is_no_success(small):
+    replace_repository(small)
+    small.run("run", "demo/nightly", "--due", DUE, expect=1)
+    small.repository.unlink()
+    again = small.run("run", "demo/nightly", "--due", DUE, json=True, expect=1)
+    assert (again.json["outcome"], again.json["error"]["code"]) == ("skipped", "failed")
+    assert_error(again, "not again", "--attempt 2")
+    assert small.run("run", "demo/nightly", "--due", DUE, "--attempt", "2", json=True).json["outcome"] == "done"
+    assert small.run("run", "demo/nightly", "--due", DUE, json=True).json["outcome"] == "skipped"
+
+
+def test_a_due_instant_under_way_is_busy(workspace, database):
+    ws = slow_workspace(workspace, database)
+    with ws.start("run", "demo/nightly", "--due", DUE) as first:
+        while first.running() and job_status(ws)[0]["running"] is None:
+            pass
+        run = ws.run("run", "demo/nightly", "--due", DUE, expect=4)
+        assert first.running(), "the dump had ended; the test proves nothing"
+        assert_error(run, "not again", "running")
+        first.wait(0)
+
+
+# -- words -------------------------------------------------------------------------------------------
+
+
+def test_a_group_of_commands_lists_its_members(small):
+    for words in (["hold"], ["help", "hold"]):
+        assert_error(small.run(*words, expect=2), "hold add", "hold list", "hold release")
+
+
+def test_a_word_that_is_no_id_leads_to_the_ids(small):
+    small.dump()
+    assert_error(small.run("hold", "add", "demo", "nonsense", "--reason", "x", expect=2), "pgcairn list demo")
+    assert_error(small.run("hold", "release", "demo", "nonsense", "--reason", "x", expect=2), "pgcairn hold list demo")
+
+
+@pytest.mark.parametrize("url", ["file:///srv/../pgcairn", "file:///srv/..", "file:////"])
+def test_a_repository_the_store_refuses_is_a_policy_error(small, url):
+    small.policy["repository"]["url"] = url
+    small.write()
+    run = small.run("policy", "check", expect=2)
+    assert "policy.yaml:" in run.out + run.err and '"url"' in run.out + run.err
+
+
+def test_a_word_as_schedule_is_spread_and_says_so(workspace, database):
+    database("small", "create table t as select 1 as v")
+    jobs = {"nightly": {**JOBS["nightly"], "schedule": "@daily"}}
+    ws = workspace(["small"], jobs=jobs)
+    (policy,) = ws.run("policy", "check", json=True).json["policies"]
+    (warning,) = [w["message"] for w in policy["warnings"] if "@daily" in w["message"]]
+    hour, minute = warning.split('"')[3].split()[1::-1]
+    assert f"T{int(hour):02}:{int(minute):02}:" in policy["runs"][0]["due"]

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/suggest.h"
 #include "command/commands.h"
 
@@ -92,6 +93,19 @@ static const struct command *find_command(int argc, char **argv, int *ret_words)
     return found;
 }
 
+/* "there are: hold add, hold list, hold release" for a word that begins several names. */
+static int hint_group(const char *word, struct error *err)
+{
+    struct buf text = BUF_INIT(BUF_LIMIT_DEFAULT);
+    size_t length = strlen(word);
+    for (size_t i = 0; COMMANDS[i]; i++)
+        if (strncmp(COMMANDS[i]->name, word, length) == 0 && COMMANDS[i]->name[length] == ' ')
+            buf_addf(&text, "%s%s", text.length ? ", " : "", COMMANDS[i]->name);
+    error_hint(err, "there are: %s; \"pgcairn help\" lists all", buf_text(&text));
+    buf_clear(&text);
+    return ERR_USAGE;
+}
+
 static int unknown_command(int argc, char **argv, struct error *err)
 {
     char given[256] = "";
@@ -107,6 +121,8 @@ static int unknown_command(int argc, char **argv, struct error *err)
     snprintf(given, sizeof(given), "%s%s%s", argv[0], is_group && argc > 1 ? " " : "",
              is_group && argc > 1 ? argv[1] : "");
     error_set(err, ERR_USAGE, "there is no command \"%s\"", given);
+    if (is_group && argc == 1)
+        return hint_group(argv[0], err);
     const char *nearest = suggest_nearest(given, names, count);
     if (nearest)
         return error_hint(err, "did you mean \"pgcairn %s\"? \"pgcairn help\" lists all", nearest);

@@ -70,8 +70,11 @@ static int read_url(struct reader *reader, const struct document_node *value, vo
     size_t length = strlen(policy->repository_url);
     while (length > 8 && policy->repository_url[length - 1] == '/')
         policy->repository_url[--length] = '\0';
-    if (length == 8)
+    if (strspn(policy->repository_url + 7, "/") == length - 7)
         return value_error(reader, value, "\"url\" names the root of the file system");
+    if (strstr(policy->repository_url, "/../") ||
+        strcmp(policy->repository_url + length - 3, "/..") == 0)
+        return value_error(reader, value, "\"url\" may not hold \"..\"");
     return 0;
 }
 

@@ -8,6 +8,21 @@ static bool makes_backups(const struct policy_job *job)
     return job->type == JOB_WAL || job->type == JOB_DUMP || job->type == JOB_SNAPSHOT;
 }
 
+/* In a policy the @words are spread by the job's name: who writes @daily expects midnight. */
+static int warn_word(struct reader *reader, const struct policy_job *job)
+{
+    const struct policy_place *at = &job->schedule_place;
+    _cleanup_(freep) char *text = NULL;
+    if (!job->schedule || job->schedule_text[strspn(job->schedule_text, " \t")] != '@')
+        return 0;
+    int rc = cron_to_text(job->schedule, &text, reader->err);
+    return rc ? rc
+              : problems_warning(reader->problems, at->line, at->column, reader->err,
+                                 "schedule \"%s\" is \"%s\" for this job, drawn from its name; "
+                                 "write five fields for a time of your own",
+                                 job->schedule_text, text);
+}
+
 static int warn_job(struct reader *reader, const struct policy_job *job)
 {
     const struct policy *policy = reader->policy;
@@ -21,6 +36,8 @@ static int warn_job(struct reader *reader, const struct policy_job *job)
                               "schedule \"%s\" is not run at all in a night whose clock change "
                               "skips that hour (fixed minutes are, as in \"0,30 2 * * *\")",
                               job->schedule_text);
+    if (!rc)
+        rc = warn_word(reader, job);
     if (!rc && makes_backups(job) && !job->keep.is_set)
         rc = problems_warning(reader->problems, job->line, 1, reader->err,
                               "job \"%s\" has no keep: none of its backups is ever deleted",

@@ -12,8 +12,10 @@
 static int hold_key(const struct repository *repository, const char *hold_id,
                     char key[STORE_KEY_MAX + 1], struct error *err)
 {
-    if (!id_parse(hold_id, NULL))
-        return error_set(err, ERR_USAGE, "\"%.100s\" is no id of a hold", hold_id);
+    if (!id_parse(hold_id, NULL)) {
+        error_set(err, ERR_USAGE, "\"%.100s\" is no id of a hold", hold_id);
+        return error_hint(err, "see: pgcairn hold list %s", repository->cluster);
+    }
     return repository_key(repository, key, err, "holds/%s.json", hold_id);
 }
 

@@ -93,8 +93,10 @@ int repository_backup_key(const struct repository *repository, enum backup_kind 
                           const char *id, const char *name, char key[STORE_KEY_MAX + 1],
                           struct error *err)
 {
-    if (!id_parse(id, NULL))
-        return error_set(err, ERR_USAGE, "\"%.100s\" is no id of a backup", id);
+    if (!id_parse(id, NULL)) {
+        error_set(err, ERR_USAGE, "\"%.100s\" is no id of a backup", id);
+        return error_hint(err, "see: pgcairn list %s", repository->cluster);
+    }
     return repository_key(repository, key, err, "%s/%s/%s",
                           kind == BACKUP_DUMP ? "dumps" : "snapshots", id, name ? name : "");
 }

@@ -163,6 +163,8 @@ static const struct {
      "2:72: \"passfile\" and \"password_file\" exclude each other\n"
      "2:82: \"passfile\" must be an absolute path, not \"b\"\n"
      "3:19: \"url\" names the root of the file system\n"},
+    {"cluster: app\npostgres: {connection: dbname=a}\nrepository: {url: file:///a/../b}\n",
+     "3:19: \"url\" may not hold \"..\"\n"},
     {"cluster: app\npostgres: {connection: ${DATABASE_URL}, password_file: /a}\n"
      "repository: {url: file:///a}\n",
      "2:41: \"password_file\" is of no use: the connection has a password already\n"},
@@ -208,7 +210,9 @@ static void test_values(void **state)
         "tables: ['\"Models\"', audit.*], connection: \"dbname=b\", timezone: UTC}\n"
         "  p: {type: prune, schedule: \"@weekly\"}\n",
         &lines);
-    assert_string_equal(buf_text(&lines), "");
+    assert_string_equal(buf_text(&lines),
+                        "16:30: warning: schedule \"@weekly\" is \"13 18 * * 3 11\" for this job, "
+                        "drawn from its name; write five fields for a time of your own\n");
     assert_string_equal(policy->cluster, "a-1");
     assert_string_equal(policy->timezone, "Europe/Berlin");
     assert_string_equal(policy->connection,

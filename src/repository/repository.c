@@ -58,6 +58,7 @@ int repository_open(const char *url, const char *cluster, struct repository **re
             *err = reason;
         return rc;
     }
+    repository->is_new = rc == ERR_NOT_FOUND;
     *ret_repository = TAKE(repository);
     return 0;
 }

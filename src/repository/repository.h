@@ -30,6 +30,7 @@ enum {
 struct repository {
     struct store *store;
     char cluster[REPOSITORY_CLUSTER_MAX + 1];
+    bool is_new;                  /* nothing had ever been written there when it was opened */
     atomic_llong evidence_number; /* a record known to exist: where looking for the tip begins */
 };
 

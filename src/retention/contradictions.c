@@ -140,6 +140,24 @@ static int check_proof(const struct subject *subject, struct error *err)
     return 0;
 }
 
+/* Dates that never come are errors of the policy; these came, and are over. */
+static int check_future(const struct subject *subject, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; !rc && i < subject->policy->job_count; i++) {
+        const struct policy_job *job = &subject->policy->jobs[i];
+        if (job->schedule &&
+            cron_next(job->schedule, job_zone(subject->policy, subject->zones, job),
+                      subject->now_us / US_PER_SECOND) == CRON_NEVER)
+            rc = problems_warning(subject->warnings, job->schedule_place.line,
+                                  job->schedule_place.column, err,
+                                  "job \"%s\" never runs: its schedule \"%s\" has no date within "
+                                  "%d years from now",
+                                  job->name, job->schedule_text, CRON_YEARS_MAX);
+    }
+    return rc;
+}
+
 int retention_contradictions(const struct policy *policy, const struct retention_zones *zones,
                              int64_t now_us, struct policy_problems *ret_warnings,
                              struct error *err)
@@ -149,7 +167,9 @@ int retention_contradictions(const struct policy *policy, const struct retention
         .policy = policy, .zones = zones, .now_us = now_us, .warnings = &warnings};
     subject.prune_gap_s = find_prune_gap(&subject);
     bool prune_checked = false;
-    int rc = check_proof(&subject, err);
+    int rc = check_future(&subject, err);
+    if (!rc)
+        rc = check_proof(&subject, err);
     for (size_t i = 0; !rc && i < policy->job_count; i++) {
         const struct policy_job *job = &policy->jobs[i];
         enum backup_kind kind;

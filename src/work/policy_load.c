@@ -386,8 +386,10 @@ static int refuse_twins(struct policy_set *set, struct error *err)
 static int read_password(const char *path, struct buf *password, struct error *err)
 {
     struct stat status;
-    if (stat(path, &status))
-        return error_set_errno(err, errno, "could not read password_file \"%s\"", path);
+    if (stat(path, &status)) {
+        error_set_errno(err, errno, "could not read password_file \"%s\"", path);
+        return error_hint(err, "write the password into it, one line, mode 0600");
+    }
     if (is_exposed(&status, true)) {
         error_set(err, ERR_PERMISSION, "password_file \"%s\" can be read by others", path);
         return error_hint(err, "chmod 600 %s", path);
@@ -398,11 +400,12 @@ static int read_password(const char *path, struct buf *password, struct error *e
     while (password->length > 0 && (password->data[password->length - 1] == '\n' ||
                                     password->data[password->length - 1] == '\r'))
         password->data[--password->length] = '\0';
-    if (password->length == 0)
-        return error_set(err, ERR_FAILED, "password_file \"%s\" is empty", path);
-    if (strlen(password->data) != password->length || strchr(password->data, '\n'))
-        return error_set(err, ERR_FAILED, "password_file \"%s\" must hold one line of text", path);
-    return 0;
+    if (password->length > 0 && strlen(password->data) == password->length &&
+        !strchr(password->data, '\n'))
+        return 0;
+    error_set(err, ERR_FAILED, "password_file \"%s\" %s", path,
+              password->length == 0 ? "is empty" : "must hold one line of text");
+    return error_hint(err, "write the password into it, one line, mode 0600");
 }
 
 static int add_password(const struct policy *policy, struct connection *connection,

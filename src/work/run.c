@@ -166,6 +166,26 @@ static int run_locked(struct running *running, struct repository *repository, si
     return rc;
 }
 
+/* An empty place where a backup was stored before is a disk that is not mounted, more often than a
+ * repository that was moved. The run goes on: a backup in the wrong place is one. */
+static void mind_new_repository(struct running *running, const struct repository *repository)
+{
+    const struct run_request *request = running->request;
+    struct journal_run before;
+    bool found = false;
+    char text[ERROR_MESSAGE_MAX];
+    if (!repository->is_new || !request->journal ||
+        journal_last(request->journal, request->policy->cluster, request->job->name, OUTCOME_DONE,
+                     &found, &before, NULL) ||
+        !found || !before.backup_id[0])
+        return;
+    snprintf(text, sizeof(text),
+             "warning: the repository %.1000s is empty and is begun anew, though backup %s was "
+             "stored before: is its disk mounted?",
+             request->policy->repository_url, before.backup_id);
+    take_notice(text, running);
+}
+
 static int run_claimed(struct running *running, struct error *err)
 {
     const struct run_request *request = running->request;
@@ -175,6 +195,8 @@ static int run_claimed(struct running *running, struct error *err)
     if (!rc)
         rc = repository_open(request->policy->repository_url, request->policy->cluster, &repository,
                              err);
+    if (!rc)
+        mind_new_repository(running, repository);
     if (!rc)
         rc = repository_prepare(repository, err);
     return rc ? rc : run_locked(running, repository, runner, err);

@@ -175,3 +175,31 @@ def test_a_word_as_schedule_is_spread_and_says_so(workspace, database):
     (warning,) = [w["message"] for w in policy["warnings"] if "@daily" in w["message"]]
     hour, minute = warning.split('"')[3].split()[1::-1]
     assert f"T{int(hour):02}:{int(minute):02}:" in policy["runs"][0]["due"]
+
+
+def test_a_schedule_that_is_over_is_told(small):
+    small.policy["jobs"]["nightly"].update(schedule="0 0 1 1 * 0 2020", seconds=True)
+    small.write()
+    (policy,) = small.run("policy", "check", json=True).json["policies"]
+    assert any("never runs" in w["message"] and "nightly" in w["message"] for w in policy["warnings"]), policy
+
+
+@pytest.mark.parametrize("content, word", [(None, "No such file"), ("", "is empty"), ("two\nlines\n", "one line")])
+def test_a_password_file_that_is_no_use(small, content, word):
+    file = small.folder / "password"
+    if content is not None:
+        file.write_text(content)
+        os.chmod(file, 0o600)
+    small.policy["postgres"].update(connection="host=localhost dbname=small user=nobody", password_file=str(file))
+    small.write()
+    assert_error(small.run("run", "demo/nightly", expect=1), word, "one line, mode 0600")
+
+
+def test_an_emptied_repository_is_noticed(small):
+    assert small.run("run", "demo/nightly", json=True).json["notices"] == []
+    backup = small.list()[0]["id"]
+    shutil.rmtree(small.repository)
+    run = small.run("run", "demo/nightly", json=True)
+    assert run.json["outcome"] == "done"
+    assert any(backup in n and "mounted" in n for n in run.json["notices"]) and backup in run.err
+    assert small.run("run", "demo/nightly", json=True).json["notices"] == []

@@ -108,18 +108,26 @@ static int open_root(struct file_store *store, bool make, int *ret_fd, struct er
     return 0;
 }
 
+void file_give_to_owner(const struct file_store *store, int fd)
+{
+    struct stat st;
+    if (geteuid() == 0 && stat(store->root, &st) == 0 && (st.st_uid != 0 || st.st_gid != 0))
+        (void)!fchown(fd, st.st_uid, st.st_gid);
+}
+
 /* Opens one segment of a path, making it where asked; `path` is the key up to and with it. */
 static int open_segment(struct file_store *store, int parent, const char *name, const char *path,
                         bool make, int *ret_fd, struct error *err)
 {
-    if (make && mkdirat(parent, name, FILE_FOLDER_MODE) == 0) {
-        if (fsync(parent) != 0)
-            return file_store_error(store, errno, "sync the folder of", path, err);
-    } else if (make && errno != EEXIST) {
+    bool is_made = make && mkdirat(parent, name, FILE_FOLDER_MODE) == 0;
+    if (make && !is_made && errno != EEXIST)
         return file_store_error(store, errno, "create folder", path, err);
-    }
+    if (is_made && fsync(parent) != 0)
+        return file_store_error(store, errno, "sync the folder of", path, err);
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd >= 0) {
+        if (is_made)
+            file_give_to_owner(store, fd);
         *ret_fd = fd;
         return 0;
     }

@@ -37,6 +37,10 @@ int file_store_error(const struct file_store *store, int saved_errno, const char
                      const char *key, struct error *err);
 int file_store_refuse_link(const struct file_store *store, const char *key, struct error *err);
 
+/* What root makes in another user's repository goes to that user, whom it would lock out: a run by
+ * hand must not stop the daemon's. Where the file system won't have it, it stays as it is. */
+void file_give_to_owner(const struct file_store *store, int fd);
+
 /* Length of the folder part of a key, without its slash; and the name behind it. */
 size_t file_folder_length(const char *key);
 const char *file_name_of(const char *key);

@@ -67,8 +67,10 @@ static int open_temporary(struct file_store *store, struct file_writer *writer, 
     }
     writer->fd =
         openat(writer->folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
-    if (writer->fd >= 0)
+    if (writer->fd >= 0) {
+        file_give_to_owner(store, writer->fd);
         return 0;
+    }
     name[0] = '\0';
     return file_store_error(store, errno, "begin to write", key, err);
 }

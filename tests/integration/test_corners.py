@@ -1,6 +1,7 @@
 """What an operator meets sooner or later: things that can't be read, runs that were killed or came
 second, a neighbour's bad policy, words that are almost right."""
 import os
+import pwd
 import shutil
 import signal
 
@@ -203,3 +204,16 @@ def test_an_emptied_repository_is_noticed(small):
     assert run.json["outcome"] == "done"
     assert any(backup in n and "mounted" in n for n in run.json["notices"]) and backup in run.err
     assert small.run("run", "demo/nightly", json=True).json["notices"] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_does_by_hand_locks_no_owner_out(small):
+    owner = pwd.getpwnam("nobody")
+    small.repository.mkdir()
+    os.chown(small.repository, owner.pw_uid, owner.pw_gid)
+    backup = small.dump()
+    small.run("hold", "add", "demo", backup, "--reason", "x")
+    small.run("prune", "demo", "--apply")
+    made = [small.repository, *small.repository.rglob("*")]
+    assert {(p.stat().st_uid, p.stat().st_gid) for p in made} == {(owner.pw_uid, owner.pw_gid)}
+    assert {oct(p.stat().st_mode & 0o777) for p in made[1:]} == {"0o600", "0o700"}

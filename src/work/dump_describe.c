@@ -368,6 +368,9 @@ static int check_sequences(PGconn *conn, const PGresult *sequences, struct error
     for (int row = 0; row < PQntuples(sequences); row++) {
         if (pg_boolean(sequences, row, 2))
             continue;
+        if (PQgetisnull(sequences, row, 2)) /* the snapshot has it, the server has it no more */
+            return error_set(err, ERR_CONFLICT, "sequence %s.%s was dropped meanwhile",
+                             pg_text(sequences, row, 0), pg_text(sequences, row, 1));
         error_set(err, ERR_PERMISSION, "role \"%s\" may not read sequence %s.%s", PQuser(conn),
                   pg_text(sequences, row, 0), pg_text(sequences, row, 1));
         return error_hint(err, "grant pg_read_all_data to the role, or SELECT on all sequences");

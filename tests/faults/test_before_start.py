@@ -56,14 +56,14 @@ def test_database_of_the_connection_missing(workspace, server):
 
 def test_too_many_connections(workspace):
     """Every slot is taken; and the ones kept for superusers are not ours."""
-    crowded = Server("crowded", {"max_connections": 6, "superuser_reserved_connections": 2, "max_wal_senders": 0})
+    crowded = Server("crowded", {"max_connections": 8, "superuser_reserved_connections": 2, "max_wal_senders": 0})
     sessions = []
     try:
         crowded.start()
         crowded.psql("postgres", "create role app login; create role backup login in role pg_read_all_data")
         crowded.createdb("small")
         crowded.psql("small", TABLE)
-        sessions = [crowded.session("small", "app") for _ in range(4)]
+        sessions = [crowded.session("small", "app") for _ in range(6)]
         for session in sessions:
             session.backend_pid()
         ws = workspace(["small"], server=crowded, connection=crowded.url("small", "backup"))

@@ -288,3 +288,13 @@ int pg_database_property_sql(const json_t *database, const char *identifier, boo
         rc = add_privileges(database, identifier, owner, statements, err);
     return rc;
 }
+
+const char *pg_public_schema_sql(int pg_dump_major)
+{
+    if (pg_dump_major < 15)
+        return NULL;
+    return "DO $$ BEGIN "
+           "IF pg_catalog.current_setting('server_version_num')::int < 150000"
+           " AND pg_catalog.to_regnamespace('public') IS NOT NULL THEN"
+           " REVOKE CREATE ON SCHEMA public FROM PUBLIC; END IF; END $$";
+}

@@ -29,4 +29,12 @@ int pg_create_database_sql(const json_t *database, const char *identifier, struc
 int pg_database_property_sql(const json_t *database, const char *identifier, bool owner,
                              bool privileges, struct strv *statements, struct error *err);
 
+/*
+ * pg_dump writes the rights on schema public as differences from what initdb grants. Since 15 that
+ * is without CREATE for everybody, and pg_dump 15 and newer mean this even when they dump an older
+ * server. The statement makes an older server's new database so; a newer one it leaves alone. NULL
+ * when pg_dump of this major version (0 = not known) meant the old rights.
+ */
+const char *pg_public_schema_sql(int pg_dump_major);
+
 #endif

@@ -200,16 +200,17 @@ static json_t *make_manifest(struct dump *dump, const struct pg_server *server, 
 {
     const struct work *work = dump->work;
     return json_pack(
-        "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:{s:s, s:i, s:s, s:O}, s:I, s:I, s:O, s:o, "
-        "s:O}",
+        "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:{s:s, s:i, s:s, s:O}, s:i, s:I, s:I, s:O, "
+        "s:o, s:O}",
         "format", MANIFEST_FORMAT, "kind", "dump", "id", dump->id, "cluster", work->policy->cluster,
         "job", work->job->name, "run_id", work->run_id, "pgcairn_version", PGCAIRN_VERSION,
         "started_at", json_instant_micros(work->started_us), "completed_at",
         json_instant_micros(instant_now_us()), "server", "version", server->version, "version_num",
         server->version_num, "system_identifier", server->system_identifier, "settings",
-        server->settings, "bytes_source", (json_int_t)atomic_load(&dump->bytes_source),
-        "bytes_stored", (json_int_t)atomic_load(&dump->bytes_stored), "objects", dump->objects,
-        "globals", globals, "databases", dump->databases);
+        server->settings, "pg_dump", dump->programs.major, "bytes_source",
+        (json_int_t)atomic_load(&dump->bytes_source), "bytes_stored",
+        (json_int_t)atomic_load(&dump->bytes_stored), "objects", dump->objects, "globals", globals,
+        "databases", dump->databases);
 }
 
 /* The globals and the script, then the manifest: only with it the backup exists. */

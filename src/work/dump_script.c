@@ -157,8 +157,8 @@ static int add_creation(struct buf *script, const json_t *database, const char *
 
 /* psql reads the name of a database as a connection string when it holds '=' or begins like a URI;
  * quoted as dbname='...' it is always a name. */
-static int add_database(struct buf *script, const json_t *database, const char *mark,
-                        struct error *err)
+static int add_database(struct buf *script, const json_t *database, const char *rights_sql,
+                        const char *mark, struct error *err)
 {
     char oid[24];
     snprintf(oid, sizeof(oid), "%lld", (long long)json_number(database, "oid"));
@@ -173,6 +173,9 @@ static int add_database(struct buf *script, const json_t *database, const char *
     buf_add_text(script,
                  "    escaped=$(printf %s \"$target\" | sed \"s/[\\\\\\\\']/\\\\\\\\&/g\")\n"
                  "    PGCAIRN_TARGET=\"dbname='$escaped'\"\n");
+    if (rights_sql)
+        buf_addf(script, "    run_sql -d \"$PGCAIRN_TARGET\" <<'%s'\n%s;\n%s\n", mark, rights_sql,
+                 mark);
     buf_addf(script,
              "    pg_restore --exit-on-error --section=pre-data -d \"$PGCAIRN_TARGET\" "
              "\"$here/%s/schema.pgdump\"\n"
@@ -225,11 +228,12 @@ int dump_write_script(struct dump *dump, json_t *manifest, struct error *err)
     size_t i;
     json_t *database;
     char mark[MARK_RANDOM + 1];
+    const char *rights_sql = pg_public_schema_sql(dump->programs.major);
     int rc = file_random_name(mark, MARK_RANDOM, err);
     json_array_foreach(json_object_get(manifest, "databases"), i, database)
     {
         if (!rc)
-            rc = add_database(&script, database, mark, err);
+            rc = add_database(&script, database, rights_sql, mark, err);
     }
     add_calls(&script, manifest);
     if (!rc)

@@ -5,6 +5,7 @@
 #include "base/child.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "postgres/server.h"
 #include "repository/manifest.h"
 
 enum { SQL_LIMIT = 1 << 20 };
@@ -134,12 +135,25 @@ static int export_large_objects(struct exporting *out, struct error *err)
     return rc ? rc : run_pg_restore(out, "--section=data", reader, err);
 }
 
+/* Only the dump of an old server can be meant for one. */
+static int export_rights(struct exporting *out, struct error *err)
+{
+    const json_t *manifest = out->restore->manifest;
+    const char *sql = pg_public_schema_sql((int)json_number(manifest, "pg_dump"));
+    if (!sql || json_number(json_object_get(manifest, "server"), "version_num") >= 150000)
+        return 0;
+    int rc = put_text(out, sql, err);
+    return rc ? rc : put_text(out, ";\n\n", err);
+}
+
 static int export_database(struct exporting *out, struct error *err)
 {
     struct restore_database *database = out->database;
     int rc = restore_fetch_schema(database, err);
     if (!rc)
         rc = restore_choose_rows(database, NULL, 0, true, err);
+    if (!rc)
+        rc = export_rights(out, err);
     if (!rc)
         rc = run_pg_restore(out, "--section=pre-data", NULL, err);
     if (!rc)

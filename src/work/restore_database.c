@@ -410,14 +410,28 @@ static void drop_database(struct restore_database *database)
                        database->work_name, error.message);
 }
 
+/* The rights that a new database has from initdb are made those that the dump's statements are
+ * differences from. */
+static int prepare_rights(struct restore_database *database, struct error *err)
+{
+    const struct restore_request *request = database->restore->request;
+    const char *sql =
+        pg_public_schema_sql((int)json_number(database->restore->manifest, "pg_dump"));
+    if (!sql || request->no_privileges || request->tables->count)
+        return 0;
+    return pg_execute(database->conn, err, "%s", sql);
+}
+
 static int fill(struct restore_database *database, struct error *err)
 {
     struct restore *restore = database->restore;
     restore_progress(restore, "creating tables", 0, 0);
-    int rc = run_section(database, "--section=pre-data", true, 1, err);
-    if (!rc)
-        rc = pg_connect(restore->conninfo, database->work_name, restore->application,
+    int rc = pg_connect(restore->conninfo, database->work_name, restore->application,
                         &database->conn, err);
+    if (!rc)
+        rc = prepare_rights(database, err);
+    if (!rc)
+        rc = run_section(database, "--section=pre-data", true, 1, err);
     if (!rc && restore->request->role) {
         _cleanup_(buf_clear) struct buf role = BUF_INIT(SQL_LIMIT);
         pg_add_identifier(&role, restore->request->role);

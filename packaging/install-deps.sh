@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs from Debian 12 whatever building, running and testing pgcairn needs, and nothing else.
+# Installs from Debian 12 or 13 whatever building, running and testing pgcairn needs, and nothing else.
 #
 #     sh packaging/install-deps.sh            everything
 #     sh packaging/install-deps.sh --run      only what a built pgcairn needs
@@ -10,12 +10,18 @@
 # and the demo start throw-away servers of their own, and a cluster that exists is left as it is.
 set -eu
 
-run_packages="libpq5 libarchive13 libyaml-0-2 libjansson4 libsqlite3-0 libssl3 zlib1g
-    postgresql-client-15 tzdata ca-certificates"
+# Debian 13 has another PostgreSQL, has renamed the libraries that 64-bit time changed, and has moved
+# the older names of time zones out of tzdata.
+postgresql=17 renamed=t64 old_zones=tzdata-legacy
+if grep -qs '^VERSION_ID="\{0,1\}12' /etc/os-release; then
+    postgresql=15 renamed="" old_zones=""
+fi
+run_packages="libpq5 libarchive13$renamed libyaml-0-2 libjansson4 libsqlite3-0 libssl3$renamed zlib1g
+    postgresql-client-$postgresql tzdata ca-certificates"
 build_packages="gcc clang cmake ninja-build pkg-config libc6-dev libpq-dev libarchive-dev
     libyaml-dev libjansson-dev libsqlite3-dev libssl-dev zlib1g-dev libcmocka-dev"
-test_packages="postgresql-15 postgresql-contrib pgbouncer zstd tar python3 python3-pytest
-    clang-format procps util-linux"
+test_packages="postgresql-$postgresql postgresql-contrib pgbouncer zstd tar python3 python3-pytest
+    clang-format procps util-linux $old_zones"
 
 case "${1:-}" in
 "") packages="$run_packages $build_packages $test_packages" ;;

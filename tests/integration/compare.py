@@ -53,7 +53,10 @@ from pg_catalog.pg_largeobject_metadata m order by m.oid
 
 DATABASE = """
 select pg_catalog.pg_encoding_to_char(d.encoding) as encoding, d.datcollate, d.datctype,
-       d.datlocprovider, d.daticulocale, d.datconnlimit, d.datallowconn, d.datistemplate,
+       d.datconnlimit, d.datallowconn, d.datistemplate,
+       (select pg_catalog.jsonb_object_agg(key, value)
+        from pg_catalog.jsonb_each(pg_catalog.to_jsonb(d))
+        where key in ('datlocprovider', 'daticulocale', 'datlocale', 'daticurules')) as locale,
        pg_catalog.pg_get_userbyid(d.datdba) as owner,
        (select pg_catalog.array_agg(a::text order by a::text) from pg_catalog.unnest(d.datacl) a) as acl,
        (select pg_catalog.array_agg(coalesce(r.rolname, '') || ' ' || x order by r.rolname, x)

@@ -7,6 +7,10 @@
 PostgreSQL refuses to run as root, so a root caller's server runs as the user postgres (or nobody).
 It listens on a private socket folder, without passwords, and on a free port of 127.0.0.1, with
 SCRAM. Speed before durability: fsync is off. Should the tests die, the kernel ends the server.
+
+The newest PostgreSQL installed is used. PGCAIRN_TEST_SERVER=FOLDER takes the server's programs, not
+the clients', from FOLDER/bin and its shared files from FOLDER/share/postgresql: another version, of
+which nothing else is at hand.
 """
 import ctypes
 import json
@@ -22,8 +26,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 HERE = Path(__file__).resolve().parent
-BINDIR = Path("/usr/lib/postgresql/15/bin")
-SHAREDIR = Path("/usr/share/postgresql/15")
+MAJOR = max((int(p.parents[1].name) for p in Path("/usr/lib/postgresql").glob("[0-9]*/bin/postgres")), default=15)
+BINDIR = Path(f"/usr/lib/postgresql/{MAJOR}/bin")
+SHAREDIR = Path(f"/usr/share/postgresql/{MAJOR}")
 PASSWORD = "correct-horse"
 START_SECONDS = 60
 PR_SET_PDEATHSIG = 1
@@ -104,17 +109,24 @@ def private_install(root):
     """A copy of the server's programs and shared files in which a test may place an extension.
 
     PostgreSQL finds its folders relative to its own program, so nothing of the system is touched.
+    Returns the folders of both.
     """
-    bindir = root / "lib/postgresql/15/bin"
-    sharedir = root / "share/postgresql/15"
+    other = os.environ.get("PGCAIRN_TEST_SERVER")
+    if other:
+        prefix, programs, shared = root, Path(other) / "bin", Path(other) / "share/postgresql"
+        sharedir = prefix / "share/postgresql"
+    else:
+        prefix, programs, shared = root / f"lib/postgresql/{MAJOR}", BINDIR, SHAREDIR
+        sharedir = root / f"share/postgresql/{MAJOR}"
+    bindir = prefix / "bin"
     bindir.mkdir(parents=True)
     for name in ("postgres", "initdb"):
-        shutil.copy2(BINDIR / name, bindir / name)
-    (bindir.parent / "lib").symlink_to(BINDIR.parent / "lib")
-    shutil.copytree(SHAREDIR, sharedir)
+        shutil.copy2(programs / name, bindir / name)
+    (prefix / "lib").symlink_to(programs.parent / "lib")
+    shutil.copytree(shared, sharedir)
     for file in (HERE / "extension").iterdir():
         shutil.copy(file, sharedir / "extension" / file.name)
-    return bindir
+    return bindir, sharedir
 
 
 class Server:
@@ -132,7 +144,7 @@ class Server:
         self.process = None
         os.chmod(self.root, 0o755)
         own(self.root, self.user)
-        self.bindir = private_install(self.root / "install")
+        self.bindir, self.sharedir = private_install(self.root / "install")
         self.socket_dir.mkdir()
         own(self.socket_dir, self.user)
         self._initdb()
@@ -143,7 +155,7 @@ class Server:
         own(pwfile, self.user)
         subprocess.run(
             [self.bindir / "initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8",
-             "--locale=C.UTF-8", "--no-sync", "--no-instructions", "--auth-local=trust",
+             "--locale=C.UTF-8", "--no-sync", "--auth-local=trust",
              "--auth-host=scram-sha-256", "--pwfile", pwfile],
             check=True, stdout=subprocess.DEVNULL, env=clean_environment(), cwd="/",
             **as_user(self.user))

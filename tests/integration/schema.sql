@@ -1,10 +1,12 @@
 -- The zoo: one of every trap that a dump of a PostgreSQL database can fall into, with rows. Loaded by
--- psql with ON_ERROR_STOP into an empty UTF-8 database, as a superuser, after roles.sql. Works on
--- PostgreSQL 15. Each section says what it would catch.
+-- psql with ON_ERROR_STOP into an empty UTF-8 database, as a superuser, after roles.sql. PostgreSQL 13
+-- and newer; what is younger than that stands under \if. Each section says what it would catch.
 
 \set QUIET on
 set client_min_messages = warning;
 set standard_conforming_strings = on;
+select v >= 14 as pg14, v >= 15 as pg15, v >= 17 as pg17, v >= 18 as pg18
+from (select current_setting('server_version_num')::int / 10000 as v) x \gset
 
 -- ---------------------------------------------------------------------------------------------
 -- Schemas, and names that need quoting: upper case, spaces, quotes, newlines, backslashes, percent
@@ -92,8 +94,10 @@ create sequence "Seq with "" quote" owned by "CamelCase"."select";
 select setval('"Seq with "" quote"', 9223372036854775807);
 create sequence set_not_called;
 select setval('set_not_called', 77, false);
+\if :pg15
 create unlogged sequence unlogged_sequence;
 select setval('unlogged_sequence', 12);
+\endif
 
 -- ---------------------------------------------------------------------------------------------
 -- Types: enums, domains with checks, composites, ranges, arrays of all of them, and base types at
@@ -110,13 +114,17 @@ create type float_span as range (subtype = float8, subtype_diff = float8mi);
 create type shell_only;
 create table kinds (
     id int primary key, m mood, p positive, e email, pt point3, n nested, pn point3_named,
-    moods mood[], points point3[], emails email[], span float_span, spans float_span_multirange,
+    moods mood[], points point3[], emails email[], span float_span, spans float_span[],
     days daterange, r int4range, texts text[], matrix int[][], lower_bound int[]);
 insert into kinds values
     (1, 'happy', 5, 'a@b', row(1.5, 'NaN', 'lab"el, (x)'), row(row(1, 2, null), 'sad', array[row(1, 2, 'z')::point3]),
      row(1, 1, 'named'), '{happy,"it''s \"quoted\"",between}', array[row(1, 2, 'a')::point3, null], '{x@y,"q,r@s"}',
-     '[0.1,0.3)', '{[1,2),[5,6)}', '[2020-01-01,2020-02-01)', '(,5)', '{NULL,"NULL","",a\\b,"c\"d"}', '{{1,2},{3,4}}', '[-2:0]={7,8,9}'),
+     '[0.1,0.3)', '{"[1,2)","[5,6)"}', '[2020-01-01,2020-02-01)', '(,5)', '{NULL,"NULL","",a\\b,"c\"d"}', '{{1,2},{3,4}}', '[-2:0]={7,8,9}'),
     (2, null, 1, null, null, null, null, '{}', '{}', null, 'empty', '{}', null, 'empty', '{}', '{}', null);
+\if :pg14
+create table kinds_14 (id int primary key, spans float_span_multirange, days datemultirange, n numeric);
+insert into kinds_14 values (1, '{[1,2),[5,6)}', '{[2020-01-01,2020-02-01),(,2019-01-01)}', 'Infinity'), (2, '{}', null, '-Infinity');
+\endif
 
 create table edges (
     id int primary key, f4 real, f8 double precision, n numeric, n2 numeric(20, 10), d date, ts timestamp,
@@ -125,7 +133,7 @@ create table edges (
     bl boolean, gp point, poly polygon, circ circle, o oid, rc regclass, lsn pg_lsn, ch "char", nm name, jp jsonpath);
 insert into edges (id, f4, f8, n, d, ts, tz, iv) values
     (1, 'NaN', 'NaN', 'NaN', 'infinity', 'infinity', 'infinity', '0'),
-    (2, 'Infinity', '-Infinity', 'Infinity', '-infinity', '-infinity', '-infinity', '-178000000 years'),
+    (2, 'Infinity', '-Infinity', 'NaN', '-infinity', '-infinity', '-infinity', '-178000000 years'),
     (3, 3.4028235e38, 1.7976931348623157e308, 1e131071 - 1, '4713-01-01 BC', '4713-01-01 00:00:00 BC', '4713-01-01 00:00:00+00 BC', '1 year -2 mons +3 days -04:05:06.789'),
     (4, 1.1754944e-38, 2.2250738585072014e-308, 1e-16383, '5874897-12-31', '294276-12-31 23:59:59.999999', '294276-12-31 23:59:59.999999+00', '-1 mons'),
     (5, 0.1, 0.1::float8 + 0.2::float8, 0.1, '0001-01-01', '2024-02-29 12:00:00.000001', '2024-03-31 02:30:00+01', '1.5 days 1 microsecond'),
@@ -189,6 +197,11 @@ create table under_range_1_1 partition of under_range_1 for values with (modulus
 create table under_range_2 partition of under_range for values from (100) to (200);
 insert into under_range select i, (enum_range(null::mood))[1 + i % 6] from generate_series(0, 199) i;
 create table no_partitions (v int) partition by range (v);
+\if :pg17
+create table numbered_leaves (id bigint generated always as identity, at int) partition by range (at);
+create table numbered_leaves_1 partition of numbered_leaves for values from (0) to (10);
+insert into numbered_leaves (at) select i % 10 from generate_series(1, 20) i;
+\endif
 
 -- Inheritance with rows in the parent, the child and the grandchild: each row must come once.
 create table animals (id int primary key, name text not null check (name <> ''));
@@ -231,8 +244,22 @@ create table to_partitioned (at date, sensor int, foreign key (at, sensor) refer
 insert into to_partitioned select at, sensor from measures limit 20;
 create table bookings (room int, during tsrange, exclude using gist (room with =, during with &&));
 insert into bookings select i % 5, tsrange(timestamp '2024-01-01' + i * interval '1 day', timestamp '2024-01-01' + i * interval '1 day' + interval '3 hours') from generate_series(1, 60) i;
-create table uniques (a int, b int, c text, unique nulls not distinct (a), unique (b) deferrable, constraint "named u" unique (c) include (a));
+create table uniques (a int, b int, c text, unique (a), unique (b) deferrable, constraint "named u" unique (c) include (a));
 insert into uniques values (null, 1, 'x'), (2, null, null);
+\if :pg15
+alter table uniques add constraint one_null unique nulls not distinct (a);
+\endif
+\if :pg18
+create table virtual_columns (a int, doubled int generated always as (a * 2) virtual, b text not null);
+insert into virtual_columns (a, b) select i, 'b' || i from generate_series(1, 30) i;
+alter table virtual_columns add constraint late_not_null not null a not valid;
+create table not_enforced (id int primary key, mother int references not_enforced not enforced, check (id > 1000) not enforced);
+insert into not_enforced values (1, 77);
+create table periods (id int, during daterange, primary key (id, during without overlaps));
+create table within_period (id int, during daterange, foreign key (id, period during) references periods (id, period during));
+insert into periods values (1, '[2024-01-01,2024-02-01)'), (1, '[2024-02-01,2024-03-01)');
+insert into within_period values (1, '[2024-01-15,2024-02-15)');
+\endif
 create table indexed (id int primary key, a int, b text, h public.hstore, ci public.citext, doc jsonb, tags int[], body tsvector);
 insert into indexed select i, i % 10, 'text ' || i, public.hstore('k' || i, 'v'), 'MiXeD' || i, jsonb_build_object('n', i), array[i, i + 1], to_tsvector('simple', 'word' || i) from generate_series(1, 300) i;
 create index indexed_partial on indexed (a) where b like 'text 1%';
@@ -249,7 +276,9 @@ alter table indexed replica identity using index "Indexed Include";
 alter table indexed alter column b set statistics 500;
 alter table indexed set (fillfactor = 70, autovacuum_enabled = off, toast.autovacuum_enabled = off);
 create statistics indexed_stats (ndistinct, dependencies, mcv) on a, b from indexed;
+\if :pg14
 create statistics indexed_expr on (a + 1), (lower(b)) from indexed;
+\endif
 
 -- ---------------------------------------------------------------------------------------------
 -- Collations, unlogged tables, large objects with owners and rights.
@@ -272,7 +301,10 @@ grant update on large object 900002 to public;
 -- ---------------------------------------------------------------------------------------------
 -- Functions, procedures, aggregates, operators, casts, views, rules, triggers, event triggers.
 
-create function add_one(int) returns int language sql immutable strict parallel safe return $1 + 1;
+create function add_one(int) returns int language sql immutable strict parallel safe as 'select $1 + 1';
+\if :pg14
+create function add_two(a int) returns int language sql immutable return zoo.add_one(a) + 1;
+\endif
 create function old_style(a int default 3, variadic b int[] default '{}') returns table (x int, "Y" text) language sql stable as $fn$ select a, 'body with $$ and ''quotes''' $fn$;
 create function touch() returns trigger language plpgsql as $$
 begin
@@ -292,7 +324,10 @@ create trigger disabled after insert on triggered for each row execute function 
 alter table triggered disable trigger disabled;
 create constraint trigger checks after insert on triggered deferrable initially deferred for each row execute function touch();
 create view plain_view as select "Id", "userName" from "CamelCase" where "select" > 10 with local check option;
-create view barrier with (security_barrier, security_invoker = on) as select * from indexed;
+create view barrier with (security_barrier) as select * from indexed;
+\if :pg15
+alter view barrier set (security_invoker = on);
+\endif
 create view view_of_view as select count(*) as n, max(v."userName") as "Max" from plain_view v;
 create recursive view counting (n) as values (1) union all select n + 1 from counting where n < 5;
 create view circular_a as select 1 as x;
@@ -364,8 +399,10 @@ comment on extension hstore is 'a comment of our own';
 -- ---------------------------------------------------------------------------------------------
 -- Replication objects and foreign data. Foreign tables hold no rows here.
 
+\if :pg15
 create publication some_tables for table "CamelCase" ("Id", "userName") where ("select" > 5), table measures with (publish = 'insert', publish_via_partition_root = true);
 create publication whole_schema for tables in schema "Mixed Case";
+\endif
 create publication everything for all tables;
 create extension file_fdw with schema public;
 create extension postgres_fdw with schema public;

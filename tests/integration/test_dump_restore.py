@@ -437,7 +437,7 @@ def test_into_another_server(app_dump, server, zoo_dump):
     """--target: roles that are missing there come, and an extension that is missing is told first."""
     other = Server("other")
     try:
-        (other.bindir.parents[3] / "share/postgresql/15/extension/zoo_config.control").unlink()
+        (other.sharedir / "extension/zoo_config.control").unlink()
         other.start()
         ws, _ = app_dump
         ws.run("restore", "dump", "demo", "latest", "--target", other.url())

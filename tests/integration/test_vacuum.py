@@ -8,6 +8,12 @@ import pytest
 from cairn import JOBS, assert_error
 from pg import wait_until
 
+# PostgreSQL 14 and older send statistics after half a second, and show what is as old as that.
+FLUSH_STATISTICS = """do $$ begin
+    if current_setting('server_version_num')::int >= 150000 then perform pg_stat_force_next_flush();
+    else perform pg_sleep(0.6); end if;
+end $$;""" * 2
+
 BLOAT = """
     create table "Dead Rows" as select i as id, repeat('x', 100) as v from generate_series(1, 20000) i;
     delete from "Dead Rows" where id % 2 = 0;
@@ -16,8 +22,7 @@ BLOAT = """
     create table parts_1 partition of parts for values in (1);
     insert into parts select 1, i from generate_series(1, 3000) i;
     create table quiet as select 1 as v;
-    select pg_stat_force_next_flush();
-"""
+""" + FLUSH_STATISTICS
 
 
 def vacuum_policy(**changes):
@@ -96,7 +101,7 @@ def test_who_keeps_dead_rows_alive_is_named(server, database, workspace):
         session.execute("begin isolation level repeatable read")
         pid = session.backend_pid()
         session.execute("select count(*) from held")
-        server.psql("bloated", "delete from held where v % 2 = 0; select pg_stat_force_next_flush()")
+        server.psql("bloated", "delete from held where v % 2 = 0;" + FLUSH_STATISTICS)
         run = ws.run("run", "demo/tidy", json=True, expect=(0, 1))
         session.execute("rollback")
     assert str(pid) in json.dumps(run.json) + run.err
@@ -371,7 +376,7 @@ def test_a_dump_that_does_not_end_within_the_budget(server, database, workspace)
 def test_a_prepared_transaction_is_named_with_its_cure(server, database, workspace):
     database("bloated", BLOAT + "begin; create table elsewhere (v int); prepare transaction 'half way';")
     try:
-        server.psql("bloated", "delete from \"Dead Rows\"; select pg_stat_force_next_flush()")
+        server.psql("bloated", "delete from \"Dead Rows\";" + FLUSH_STATISTICS)
         run = workspace(["bloated"], jobs=vacuum_policy()).run("run", "demo/tidy", json=True)
     finally:
         server.psql("bloated", "rollback prepared 'half way'")
@@ -424,7 +429,7 @@ def test_catalogues_that_databases_share_are_done_once(server, database, workspa
     server.psql("postgres", "".join(f"create role crowd{i};" for i in range(100)))
     try:
         server.psql("postgres", "".join(f"drop role crowd{i};" for i in range(100))
-                    + "select pg_stat_force_next_flush()")
+                    + FLUSH_STATISTICS)
         database("left_hand", BLOAT)
         database("right_hand", BLOAT)
         ws = workspace(["left_hand", "right_*"], jobs=vacuum_policy())

@@ -39,6 +39,7 @@
     X(ERR_NOT_FOUND, "not_found", 1, false,                                                        \
       "check the name; \"pgcairn list\" shows what there is")                                      \
     X(ERR_EXISTS, "exists", 1, false, "nothing is overwritten: choose another name or remove it")  \
+    X(ERR_LOCKED, "locked", 1, false, "wait until the lock ends; prune removes it then")           \
     X(ERR_CORRUPT, "corrupt", 1, false,                                                            \
       "restore from another backup (pgcairn list), and find out what changed the stored file")     \
     X(ERR_SQL, "sql", 1, false, "the server's log has the whole statement and its context")        \

@@ -66,7 +66,7 @@ int opened_cluster(const struct globals *globals, const char *cluster, struct op
     struct opened opened = {0};
     int rc = opened_policy(globals, cluster, &opened.set, &opened.policy, err);
     if (!rc)
-        rc = repository_open(opened.policy->repository_url, opened.policy->cluster,
+        rc = repository_open(opened.policy->repository_url, NULL, opened.policy->cluster,
                              &opened.repository, err);
     if (rc)
         opened_clear(&opened);

@@ -113,7 +113,7 @@ int volume_create(struct store *store, const char *key, enum volume_kind kind,
     volume->kind = kind;
     volume->time_us = options->time_us;
     volume->rate = options->rate;
-    int rc = store_create(store, key, &volume->writer, err);
+    int rc = store_create(store, key, STORE_RETAIN, &volume->writer, err);
     if (!rc && kind != VOLUME_PLAIN)
         rc = open_archive(volume, options, err);
     if (!rc && kind == VOLUME_ZSTD)
@@ -192,7 +192,7 @@ int volume_commit(struct volume *volume, struct store_object *ret_object, struct
     if (volume->archive && archive_write_close(volume->archive) != ARCHIVE_OK)
         return archive_failed(volume, err);
     rc = store_failed(volume, err);
-    return rc ? rc : store_commit(volume->writer, 0, ret_object, err);
+    return rc ? rc : store_commit(volume->writer, ret_object, err);
 }
 
 struct volume *volume_free(struct volume *volume)

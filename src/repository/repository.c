@@ -38,8 +38,8 @@ static int read_format(struct repository *repository, struct error *err)
     return rc ? rc : check_format(repository, document, err);
 }
 
-int repository_open(const char *url, const char *cluster, struct repository **ret_repository,
-                    struct error *err)
+int repository_open(const char *url, const struct store_options *options, const char *cluster,
+                    struct repository **ret_repository, struct error *err)
 {
     _cleanup_(repository_freep) struct repository *repository = calloc(1, sizeof(*repository));
     if (!repository)
@@ -48,7 +48,7 @@ int repository_open(const char *url, const char *cluster, struct repository **re
         strchr(cluster, '/'))
         return error_set(err, ERR_USAGE, "\"%s\" can't be the name of a cluster", cluster);
     memcpy(repository->cluster, cluster, strlen(cluster) + 1);
-    int rc = store_open(url, &repository->store, err);
+    int rc = store_open(url, options, &repository->store, err);
     if (rc)
         return rc;
     struct error reason = ERROR_NONE;

@@ -1,8 +1,8 @@
 /*
  * A repository as one cluster sees it: a store, the cluster's name, and the rules of format.md.
  *
- *     repository_open(url, cluster, &repository, err);      reads pgcairn.json if it is there
- *     repository_prepare(repository, err);                  before the first write: makes it
+ *     repository_open(url, &options, cluster, &repository, err);      reads pgcairn.json if it is
+ * there repository_prepare(repository, err);                  before the first write: makes it
  *     repository_admit_cluster(repository, &server, now_us, err);   before anything is stored
  *     ... backup.h, manifest.h, catalogue.h, holds.h, evidence.h, locks.h, remove.h ...
  *     repository_free(repository);
@@ -41,8 +41,9 @@ struct repository_server {
     int version_num;               /* 150014 */
 };
 
-int repository_open(const char *url, const char *cluster, struct repository **ret_repository,
-                    struct error *err);
+/* options may be NULL. */
+int repository_open(const char *url, const struct store_options *options, const char *cluster,
+                    struct repository **ret_repository, struct error *err);
 struct repository *repository_free(struct repository *repository);
 int repository_prepare(struct repository *repository, struct error *err);
 

@@ -36,8 +36,10 @@ static void file_free(struct store *store)
     free(file_store);
 }
 
-static int file_open(const char *url, struct store **ret_store, struct error *err)
+static int file_open(const char *url, const struct store_options *options, struct store **ret_store,
+                     struct error *err)
 {
+    (void)options;
     const char *path = url + strlen(SCHEME);
     size_t length = strlen(path);
     while (length > 1 && path[length - 1] == '/')
@@ -254,6 +256,7 @@ static int file_stat(struct store *store, const char *key, struct store_object *
         return file_store_refuse_link(file_store, key, err);
     *ret_object = (struct store_object){
         .size = st.st_size,
+        .locked_until_us = INSTANT_NONE,
         .modified_us = st.st_mtim.tv_sec * US_PER_SECOND + st.st_mtim.tv_nsec / 1000,
     };
     memcpy(ret_object->key, key, strlen(key) + 1);

@@ -174,14 +174,14 @@ static int visit_folder(const struct listing *listing, int fd, const char *key)
     int rc = walk(&inner, fd, key);
     if (rc != FOUND)
         return rc; /* an empty folder is no object, as in a bucket */
-    struct store_object object = {.size = 0};
+    struct store_object object = {.locked_until_us = INSTANT_NONE};
     memcpy(object.key, key, strlen(key) + 1);
     return listing->visit(&object, listing->context, listing->err);
 }
 
 static int visit_name(const struct listing *listing, int fd, const char *path, const char *name)
 {
-    struct store_object object = {.size = 0};
+    struct store_object object = {.locked_until_us = INSTANT_NONE};
     char full[STORE_KEY_MAX + NAME_MAX + 2];
     int length = snprintf(full, sizeof(full), "%s%s", path, name);
     if (length > STORE_KEY_MAX) /* a folder so deep that no key fits below it */
@@ -289,7 +289,7 @@ static int each_temporary(struct file_store *store, int64_t before_us, visit_tem
         const struct dirent *entry = readdir(dir);
         if (!entry)
             return errno ? list_failed(&listing, errno, FILE_TEMPORARY_FOLDER) : 0;
-        struct store_object object = {.size = 0};
+        struct store_object object = {.locked_until_us = INSTANT_NONE};
         struct stat st;
         if (!key_of_temporary(entry->d_name, object.key) ||
             fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))

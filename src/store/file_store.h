@@ -53,11 +53,11 @@ int file_make_folder(struct file_store *store, const char *key, size_t length, i
                      struct error *err);
 
 /* file_write.c */
-int file_store_create(struct store *store, const char *key, struct store_writer **ret_writer,
-                      struct error *err);
+int file_store_create(struct store *store, const char *key, unsigned flags,
+                      struct store_writer **ret_writer, struct error *err);
 int file_store_write(struct store_writer *writer, const void *data, size_t length,
                      struct error *err);
-int file_store_commit(struct store_writer *writer, unsigned flags, struct store_object *ret_object,
+int file_store_commit(struct store_writer *writer, struct store_object *ret_object,
                       struct error *err);
 void file_store_writer_free(struct store_writer *writer);
 

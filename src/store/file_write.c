@@ -75,9 +75,10 @@ static int open_temporary(struct file_store *store, struct file_writer *writer, 
     return file_store_error(store, errno, "begin to write", key, err);
 }
 
-int file_store_create(struct store *store, const char *key, struct store_writer **ret_writer,
-                      struct error *err)
+int file_store_create(struct store *store, const char *key, unsigned flags,
+                      struct store_writer **ret_writer, struct error *err)
 {
+    (void)flags; /* they matter at the end; locks are for buckets */
     struct file_writer *writer = calloc(1, sizeof(*writer));
     if (!writer)
         return error_no_memory(err);
@@ -176,11 +177,11 @@ static int publish_if_absent(const struct file_writer *writer, int folder, const
     return saved_errno;
 }
 
-static int publish(struct file_writer *writer, int folder, unsigned flags)
+static int publish(struct file_writer *writer, int folder)
 {
     const char *name = file_name_of(writer->base.key);
     int saved_errno = 0;
-    if (flags & STORE_IF_ABSENT)
+    if (writer->base.flags & STORE_IF_ABSENT)
         saved_errno = publish_if_absent(writer, folder, name);
     else if (renameat(writer->folder, writer->temporary, folder, name) != 0)
         saved_errno = errno;
@@ -189,8 +190,7 @@ static int publish(struct file_writer *writer, int folder, unsigned flags)
     return saved_errno;
 }
 
-int file_store_commit(struct store_writer *base, unsigned flags, struct store_object *ret_object,
-                      struct error *err)
+int file_store_commit(struct store_writer *base, struct store_object *ret_object, struct error *err)
 {
     struct file_writer *writer = (struct file_writer *)base;
     struct file_store *store = file_store_of(base->store);
@@ -207,7 +207,7 @@ int file_store_commit(struct store_writer *base, unsigned flags, struct store_ob
         folder = -1;
         rc = file_make_folder(store, base->key, file_folder_length(base->key), &folder, err);
         if (!rc)
-            saved_errno = publish(writer, folder, flags);
+            saved_errno = publish(writer, folder);
         else if (rc != ERR_NOT_FOUND)
             return rc;
     }

@@ -30,14 +30,16 @@ int store_url_check(const char *url, struct error *err)
     return error_hint(err, "write it as file:///absolute/path");
 }
 
-int store_open(const char *url, struct store **ret_store, struct error *err)
+int store_open(const char *url, const struct store_options *options, struct store **ret_store,
+               struct error *err)
 {
+    static const struct store_options DEFAULTS = {.s3 = {.region = NULL}};
     int rc = store_url_check(url, err);
     if (rc)
         return rc;
     const struct store_ops *kind = kind_of(url);
     _cleanup_(store_freep) struct store *store = NULL;
-    rc = kind->open(url, &store, err);
+    rc = kind->open(url, options ? options : &DEFAULTS, &store, err);
     if (rc)
         return rc;
     store->ops = kind;
@@ -61,6 +63,12 @@ struct store *store_free(struct store *store)
 const char *store_url(const struct store *store)
 {
     return store->url;
+}
+
+void store_stop(struct store *store)
+{
+    if (store->ops->stop)
+        store->ops->stop(store);
 }
 
 static bool is_key_character(char c)
@@ -99,16 +107,17 @@ static int check_prefix(const char *prefix, struct error *err)
                      prefix);
 }
 
-int store_create(struct store *store, const char *key, struct store_writer **ret_writer,
-                 struct error *err)
+int store_create(struct store *store, const char *key, unsigned flags,
+                 struct store_writer **ret_writer, struct error *err)
 {
     int rc = store_key_check(key, err);
     struct store_writer *writer = NULL;
     if (!rc)
-        rc = store->ops->create(store, key, &writer, err);
+        rc = store->ops->create(store, key, flags, &writer, err);
     if (rc)
         return rc;
     writer->store = store;
+    writer->flags = flags;
     memcpy(writer->key, key, strlen(key) + 1);
     *ret_writer = writer;
     return 0;
@@ -131,15 +140,14 @@ int store_write(struct store_writer *writer, const void *data, size_t length, st
     return rc;
 }
 
-int store_commit(struct store_writer *writer, unsigned flags, struct store_object *ret_object,
-                 struct error *err)
+int store_commit(struct store_writer *writer, struct store_object *ret_object, struct error *err)
 {
     int rc = check_writer(writer, err);
     if (rc)
         return rc;
-    struct store_object object = {.size = 0};
+    struct store_object object = {.locked_until_us = INSTANT_NONE};
     writer->ended = true;
-    rc = writer->store->ops->commit(writer, flags, &object, err);
+    rc = writer->store->ops->commit(writer, &object, err);
     if (rc)
         return rc;
     memcpy(object.key, writer->key, sizeof(object.key));
@@ -159,10 +167,10 @@ int store_put(struct store *store, const char *key, const void *data, size_t len
               struct error *err)
 {
     _cleanup_(store_writer_freep) struct store_writer *writer = NULL;
-    int rc = store_create(store, key, &writer, err);
+    int rc = store_create(store, key, flags, &writer, err);
     if (!rc)
         rc = store_write(writer, data, length, err);
-    return rc ? rc : store_commit(writer, flags, NULL, err);
+    return rc ? rc : store_commit(writer, NULL, err);
 }
 
 int store_read_open(struct store *store, const char *key, int64_t offset, int64_t length,
@@ -247,4 +255,43 @@ int store_delete(struct store *store, const char *key, struct error *err)
 {
     int rc = store_key_check(key, err);
     return rc ? rc : store->ops->delete (store, key, err);
+}
+
+static int delete_one_by_one(struct store *store, char *const *keys, size_t count,
+                             store_refused refused, void *context, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < count && !rc; i++) {
+        struct error reason = ERROR_NONE;
+        if (store->ops->delete (store, keys[i], &reason))
+            rc = refused(keys[i], &reason, context, err);
+    }
+    return rc;
+}
+
+int store_delete_many(struct store *store, char *const *keys, size_t count, store_refused refused,
+                      void *context, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < count && !rc; i++)
+        rc = store_key_check(keys[i], err);
+    if (rc || count == 0)
+        return rc;
+    return (store->ops->delete_many ? store->ops->delete_many
+                                    : delete_one_by_one)(store, keys, count, refused, context, err);
+}
+
+int store_read_traits(struct store *store, struct store_traits *ret_traits, struct error *err)
+{
+    struct store_traits traits = {.versioning = STORE_VERSIONING_OFF};
+    int rc = store->ops->read_traits ? store->ops->read_traits(store, &traits, err) : 0;
+    if (!rc)
+        *ret_traits = traits;
+    return rc;
+}
+
+void store_traits_clear(struct store_traits *traits)
+{
+    free(traits->rules);
+    *traits = (struct store_traits){.versioning = STORE_VERSIONING_OFF};
 }

@@ -213,7 +213,7 @@ static void check_repository(struct checking *checking)
     struct error error = ERROR_NONE;
     _cleanup_(repository_freep) struct repository *repository = NULL;
     const struct policy *policy = checking->policy;
-    int rc = repository_open(policy->repository_url, policy->cluster, &repository, &error);
+    int rc = repository_open(policy->repository_url, NULL, policy->cluster, &repository, &error);
     if (!rc)
         rc = probe(repository, &error);
     if (rc)

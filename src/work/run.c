@@ -193,8 +193,8 @@ static int run_claimed(struct running *running, struct error *err)
     size_t runner = 0;
     int rc = find_runner(request->job->type, &runner, err);
     if (!rc)
-        rc = repository_open(request->policy->repository_url, request->policy->cluster, &repository,
-                             err);
+        rc = repository_open(request->policy->repository_url, NULL, request->policy->cluster,
+                             &repository, err);
     if (!rc)
         mind_new_repository(running, repository);
     if (!rc)

@@ -41,7 +41,7 @@ static int setup(void **state)
     if (!mkdtemp(root))
         return -1;
     snprintf(url, sizeof(url), "file://%s/r", root);
-    *state = store_open(url, &store, &test_err) ? NULL : store;
+    *state = store_open(url, NULL, &store, &test_err) ? NULL : store;
     return *state ? 0 : -1;
 }
 

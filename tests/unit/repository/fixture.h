@@ -47,7 +47,7 @@ static inline int fixture_setup(void **state)
     if (!mkdtemp(fixture_root))
         return -1;
     snprintf(url, sizeof(url), "file://%s/r", fixture_root);
-    if (repository_open(url, "shop", &repository, &fixture_err) ||
+    if (repository_open(url, NULL, "shop", &repository, &fixture_err) ||
         repository_prepare(repository, &fixture_err))
         return -1;
     *state = repository;

@@ -110,7 +110,7 @@ static void test_remains(void **state)
     assert_state(repository, now_us, BACKUP_FRESH_REMAINS);
     fixture_set_time(DATA, now_us - 2 * US_PER_DAY);
     struct store_writer *writer;
-    assert_ok(store_create(repository->store, "shop/dumps/20261121T020000Z-good/restore.sh",
+    assert_ok(store_create(repository->store, "shop/dumps/20261121T020000Z-good/restore.sh", 0,
                            &writer, &fixture_err));
     assert_state(repository, now_us, BACKUP_FRESH_REMAINS);
     store_writer_free(writer);

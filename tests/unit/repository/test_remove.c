@@ -13,12 +13,12 @@ static const char ID[] = "20261121T020000Z-good";
 static struct store_ops failing_ops;
 static int changes_left;
 
-static int failing_commit(struct store_writer *writer, unsigned flags, struct store_object *object,
+static int failing_commit(struct store_writer *writer, struct store_object *object,
                           struct error *err)
 {
     if (changes_left-- <= 0)
         return error_set(err, ERR_INTERRUPTED, "killed");
-    return store_file_ops.commit(writer, flags, object, err);
+    return store_file_ops.commit(writer, object, err);
 }
 
 static int failing_delete(struct store *store, const char *key, struct error *err)
@@ -216,8 +216,8 @@ static void test_unfinished(void **state)
     struct repository *repository = *state;
     struct store_writer *ours, *other;
     int64_t count = -1, bytes = -1, now_us = instant_now_us();
-    assert_ok(store_create(repository->store, "shop/dumps/x/1", &ours, &fixture_err));
-    assert_ok(store_create(repository->store, "shop2/dumps/x/1", &other, &fixture_err));
+    assert_ok(store_create(repository->store, "shop/dumps/x/1", 0, &ours, &fixture_err));
+    assert_ok(store_create(repository->store, "shop2/dumps/x/1", 0, &other, &fixture_err));
     assert_ok(repository_remove_unfinished(repository, now_us - US_PER_DAY, &count, &bytes,
                                            &fixture_err));
     assert_int_equal(count, 0);
@@ -225,8 +225,8 @@ static void test_unfinished(void **state)
                                            &fixture_err));
     assert_int_equal(count, 1);
     assert_int_equal(bytes, 0);
-    assert_int_not_equal(store_commit(ours, 0, NULL, &fixture_err), 0);
-    assert_ok(store_commit(other, 0, NULL, &fixture_err)); /* another cluster's is left alone */
+    assert_int_not_equal(store_commit(ours, NULL, &fixture_err), 0);
+    assert_ok(store_commit(other, NULL, &fixture_err)); /* another cluster's is left alone */
     store_writer_free(ours);
     store_writer_free(other);
 }

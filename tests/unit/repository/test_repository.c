@@ -48,15 +48,15 @@ static void test_format(void **state)
     buf_clear(&buf);
     assert_ok(repository_prepare(repository, &fixture_err));
     fixture_put(repository, "pgcairn.json", "{\"format\":2,\"created_at\":\"later\"}");
-    assert_fails(repository_open(url, "shop", &other, &fixture_err), ERR_FAILED,
+    assert_fails(repository_open(url, NULL, "shop", &other, &fixture_err), ERR_FAILED,
                  "has format 2, this version knows up to 1");
     assert_fails(repository_prepare(repository, &fixture_err), ERR_FAILED, "has format 2");
     fixture_put(repository, "pgcairn.json", "{\"form");
-    assert_fails(repository_open(url, "shop", &other, &fixture_err), ERR_CORRUPT,
+    assert_fails(repository_open(url, NULL, "shop", &other, &fixture_err), ERR_CORRUPT,
                  "pgcairn.json is not valid JSON");
     static const char *const NAMES[] = {"", "a/b", "..", "a b"};
     for (size_t i = 0; i < ARRAY_SIZE(NAMES); i++)
-        assert_fails(repository_open(url, NAMES[i], &other, &fixture_err), ERR_USAGE,
+        assert_fails(repository_open(url, NULL, NAMES[i], &other, &fixture_err), ERR_USAGE,
                      "can't be the name of a cluster");
 }
 

@@ -115,13 +115,13 @@ static void contract_stream(void **state)
         data[i] = (char)(i * 2654435761U >> 13);
     struct store_writer *writer = NULL;
     struct store_object object;
-    assert_ok(store_create(store, "c/big", &writer, &contract_err));
+    assert_ok(store_create(store, "c/big", 0, &writer, &contract_err));
     for (size_t at = 0; at < SIZE; at += PIECE)
         assert_ok(
             store_write(writer, data + at, at + PIECE > SIZE ? SIZE - at : PIECE, &contract_err));
     assert_listing(store, "", false, ""); /* nothing before the commit */
-    assert_ok(store_commit(writer, 0, &object, &contract_err));
-    assert_int_equal(store_commit(writer, 0, NULL, &contract_err), ERR_FAILED);
+    assert_ok(store_commit(writer, &object, &contract_err));
+    assert_int_equal(store_commit(writer, NULL, &contract_err), ERR_FAILED);
     store_writer_free(writer);
     char sha256[SHA256_HEX + 1];
     assert_ok(sha256_of(data, SIZE, sha256, &contract_err));
@@ -145,9 +145,9 @@ static void contract_known_sha256(void **state)
     struct store *store = *state;
     struct store_writer *writer = NULL;
     struct store_object object;
-    assert_ok(store_create(store, "abc", &writer, &contract_err));
+    assert_ok(store_create(store, "abc", 0, &writer, &contract_err));
     assert_ok(store_write(writer, "abc", 3, &contract_err));
-    assert_ok(store_commit(writer, 0, &object, &contract_err));
+    assert_ok(store_commit(writer, &object, &contract_err));
     store_writer_free(writer);
     assert_string_equal(object.sha256, /* FIPS 180-2, appendix B.1 */
                         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
@@ -158,11 +158,11 @@ static void contract_abandoned(void **state)
     struct store *store = *state;
     put_text(store, "c/kept", "old");
     struct store_writer *writer = NULL;
-    assert_ok(store_create(store, "c/kept", &writer, &contract_err));
+    assert_ok(store_create(store, "c/kept", 0, &writer, &contract_err));
     assert_ok(store_write(writer, "new", 3, &contract_err));
     store_writer_free(writer);
     assert_content(store, "c/kept", "old");
-    assert_ok(store_create(store, "c/gone", &writer, &contract_err));
+    assert_ok(store_create(store, "c/gone", 0, &writer, &contract_err));
     store_writer_free(writer);
     assert_listing(store, "", false, "c/kept\n");
     struct buf keys = BUF_INIT(1000);
@@ -177,7 +177,7 @@ static void contract_unfinished(void **state)
     struct store *store = *state;
     struct store_writer *writer = NULL;
     struct buf keys = BUF_INIT(1000);
-    assert_ok(store_create(store, "c/dumps/i/data-0001.tar.zst", &writer, &contract_err));
+    assert_ok(store_create(store, "c/dumps/i/data-0001.tar.zst", 0, &writer, &contract_err));
     assert_ok(
         store_list_unfinished(store, instant_now_us() - US_PER_HOUR, gather, &keys, &contract_err));
     assert_string_equal(buf_text(&keys), "");
@@ -192,7 +192,7 @@ static void contract_unfinished(void **state)
         store_remove_unfinished(store, "c/dumps/i/data-0001.tar.zst", INT64_MAX, &contract_err));
     assert_ok(store_list_unfinished(store, INT64_MAX, gather, &keys, &contract_err));
     assert_string_equal(buf_text(&keys), "");
-    assert_int_not_equal(store_commit(writer, 0, NULL, &contract_err), 0);
+    assert_int_not_equal(store_commit(writer, NULL, &contract_err), 0);
     assert_listing(store, "", false, "");
     store_writer_free(writer);
     buf_clear(&keys);
@@ -301,7 +301,7 @@ static void contract_keys(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         struct store_writer *writer = NULL;
         struct store_object object;
-        assert_int_equal(store_create(store, bad[i], &writer, &contract_err), ERR_USAGE);
+        assert_int_equal(store_create(store, bad[i], 0, &writer, &contract_err), ERR_USAGE);
         assert_int_equal(store_stat(store, bad[i], &object, &contract_err), ERR_USAGE);
         assert_int_equal(store_delete(store, bad[i], &contract_err), ERR_USAGE);
     }

@@ -22,7 +22,7 @@ static struct store *contract_open(void)
     if (!mkdtemp(root))
         return NULL;
     snprintf(url, sizeof(url), "file://%s/repository", root);
-    return store_open(url, &store, &contract_err) ? NULL : store;
+    return store_open(url, NULL, &store, &contract_err) ? NULL : store;
 }
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -70,7 +70,7 @@ static void test_urls(void **state)
         int rc = store_url_check(ROWS[i].url, &err);
         assert_int_equal(rc, ROWS[i].message ? ERR_USAGE : 0);
         assert_string_equal(err.message, ROWS[i].message ? ROWS[i].message : "");
-        assert_int_equal(store_open(ROWS[i].url, &store, &err), rc);
+        assert_int_equal(store_open(ROWS[i].url, NULL, &store, &err), rc);
         if (store)
             assert_string_equal(store_url(store), ROWS[i].url);
         store_free(store);
@@ -207,7 +207,7 @@ static void test_unreadable_folder(void **state)
 static int write_and_die(struct store *store)
 {
     struct store_writer *writer = NULL;
-    if (store_create(store, "c/dumps/1", &writer, NULL) || store_write(writer, "x", 1, NULL))
+    if (store_create(store, "c/dumps/1", 0, &writer, NULL) || store_write(writer, "x", 1, NULL))
         return 1;
     kill(getpid(), SIGKILL);
     return 2;
@@ -238,12 +238,12 @@ static int fill_file_system(struct store *store)
     struct error err = ERROR_NONE;
     struct store_writer *writer = NULL;
     static char block[1 << 20];
-    int rc = store_create(store, "c/full", &writer, &err);
+    int rc = store_create(store, "c/full", 0, &writer, &err);
     for (int i = 0; i < 8 && !rc; i++)
         rc = store_write(writer, block, sizeof(block), &err);
     if (rc != ERR_NO_SPACE || !strstr(err.message, "No space left") || !strstr(err.hint, "free"))
         return 1;
-    if (store_commit(writer, 0, NULL, &err) != ERR_FAILED)
+    if (store_commit(writer, NULL, &err) != ERR_FAILED)
         return 2;
     store_writer_free(writer);
     struct buf keys = BUF_INIT(1000);

@@ -236,12 +236,12 @@ static struct store_ops troubled_ops;
 static int changes_left;
 static const char *stuck; /* keys with this in them can't be deleted */
 
-static int troubled_commit(struct store_writer *writer, unsigned flags, struct store_object *object,
+static int troubled_commit(struct store_writer *writer, struct store_object *object,
                            struct error *err)
 {
     if (changes_left-- <= 0)
         return error_set(err, ERR_IO, "killed");
-    return store_file_ops.commit(writer, flags, object, err);
+    return store_file_ops.commit(writer, object, err);
 }
 
 static int troubled_delete(struct store *store, const char *key, struct error *err)

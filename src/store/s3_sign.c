@@ -137,7 +137,7 @@ int s3_sign(const struct s3_signing *signing, char authorization[S3_AUTHORIZATIO
         rc = sign_request(signing, scope, date, sha256, signature, err);
     if (rc)
         return rc;
-    int length = snprintf(authorization, S3_AUTHORIZATION_MAX,
+    length = snprintf(authorization, S3_AUTHORIZATION_MAX,
                           "%s Credential=%s/%s,SignedHeaders=%s,Signature=%s", ALGORITHM,
                           signing->access_key_id, scope, buf_text(&names), signature);
     if (length < 0 || length >= S3_AUTHORIZATION_MAX)

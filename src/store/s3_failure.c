@@ -256,8 +256,6 @@ enum s3_verdict s3_judge(const struct s3_store *store, const struct s3_request *
         cause = (struct cause){"", ERR_NOT_FOUND, S3_FINAL, NULL}; /* a HEAD has no <Error> */
     if (reply->status == PRECONDITION_FAILED && request->range)
         cause = (struct cause){"", ERR_FAILED, S3_FINAL, "it was replaced while it was being read"};
-    if (is_good && !known)
-        cause = (struct cause){"", ERR_FAILED, S3_FINAL, NULL};
     explain(store, request, reply, &cause, err);
     return cause.verdict;
 }

@@ -138,8 +138,8 @@ int s3_sign(const struct s3_signing *signing, char authorization[S3_AUTHORIZATIO
     if (rc)
         return rc;
     length = snprintf(authorization, S3_AUTHORIZATION_MAX,
-                          "%s Credential=%s/%s,SignedHeaders=%s,Signature=%s", ALGORITHM,
-                          signing->access_key_id, scope, buf_text(&names), signature);
+                      "%s Credential=%s/%s,SignedHeaders=%s,Signature=%s", ALGORITHM,
+                      signing->access_key_id, scope, buf_text(&names), signature);
     if (length < 0 || length >= S3_AUTHORIZATION_MAX)
         return error_set(err, ERR_LIMIT, "the signature of a request is longer than %d bytes",
                          S3_AUTHORIZATION_MAX);

@@ -1,6 +1,7 @@
 /* Opening and closing an s3:// store, its addresses, and the table of its operations. */
 #include <string.h>
 
+#include "store/s3_curl.h"
 #include "store/s3_pool.h"
 #include "store/s3_store.h"
 
@@ -112,7 +113,9 @@ static int copy_settings(struct s3_store *store, const struct store_s3_options *
     store->object_lock = options->object_lock;
     store->retain_us = options->retain_us;
     store->retry_us = options->retry_us > 0 ? options->retry_us : S3_RETRY_US;
-    int rc = copy_setting(options->ca_file, &store->ca_file, err);
+    bool has_own = options->ca_file && *options->ca_file;
+    int rc =
+        copy_setting(has_own ? options->ca_file : getenv("AWS_CA_BUNDLE"), &store->ca_file, err);
     if (!rc)
         rc = copy_setting(options->storage_class, &store->storage_class, err);
     if (!rc)
@@ -197,6 +200,7 @@ static void stop_store(struct store *base)
     atomic_store(&store->stopped, true);
     pthread_cond_broadcast(&store->woken);
     pthread_mutex_unlock(&store->mutex);
+    s3_credentials_stop(store->credentials);
 }
 
 void s3_full_key(const struct s3_store *store, const char *key, char full[S3_KEY_SIZE])

@@ -17,6 +17,7 @@ struct exchange {
     const struct s3_request *request;
     struct s3_reply *reply;
     const struct s3_digest *md5, *sha256;
+    struct s3_credentials *credentials;
     CURL *curl;
     struct curl_slist *lines;
     char url[S3_URL_MAX];
@@ -221,14 +222,13 @@ static int add_range(struct exchange *exchange)
 static int add_headers(struct exchange *exchange)
 {
     const struct s3_request *request = exchange->request;
-    struct s3_credentials credentials;
+    struct s3_credentials *credentials = exchange->credentials;
     char date[S3_DATE_MAX];
     int64_t time_us = instant_now_us() + atomic_load(&exchange->store->clock_offset_us);
     s3_date(time_us, date);
-    int rc = s3_credentials_get(exchange->store->credentials, &credentials, exchange->err);
+    int rc = s3_credentials_get(exchange->store->credentials, credentials, exchange->err);
     if (!rc)
-        rc = sign_headers(exchange, &credentials, date, time_us);
-    explicit_bzero(&credentials, sizeof(credentials));
+        rc = sign_headers(exchange, credentials, date, time_us);
     for (size_t i = 0; i < request->header_count && !rc; i++)
         if (!is_signed(request->headers[i].name))
             rc = add_line(exchange, request->headers[i].name, request->headers[i].value);
@@ -524,8 +524,8 @@ static int transfer(struct exchange *exchange)
 }
 
 int s3_exchange(struct s3_store *store, const struct s3_request *request,
-                const struct s3_digest *md5, const struct s3_digest *sha256, struct s3_reply *reply,
-                struct error *err)
+                const struct s3_digest *md5, const struct s3_digest *sha256,
+                struct s3_credentials *ret_used, struct s3_reply *reply, struct error *err)
 {
     struct exchange exchange = {
         .store = store,
@@ -533,6 +533,7 @@ int s3_exchange(struct s3_store *store, const struct s3_request *request,
         .reply = reply,
         .md5 = md5,
         .sha256 = sha256,
+        .credentials = ret_used,
         .path = BUF_INIT(S3_URL_MAX),
         .query = BUF_INIT(S3_URL_MAX),
         .range_from = request->range ? request->range->offset + (int64_t)request->range->got : -1,

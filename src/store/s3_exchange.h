@@ -10,10 +10,11 @@
 
 enum { S3_URL_MAX = 8192 };
 
-/* The digests are of the request's body. */
+/* The digests are of the request's body. ret_used are the credentials that signed it, if any did.
+ */
 int s3_exchange(struct s3_store *store, const struct s3_request *request,
-                const struct s3_digest *md5, const struct s3_digest *sha256, struct s3_reply *reply,
-                struct error *err);
+                const struct s3_digest *md5, const struct s3_digest *sha256,
+                struct s3_credentials *ret_used, struct s3_reply *reply, struct error *err);
 
 /* Whether nobody wants the request's result any more. */
 bool s3_is_given_up(const struct s3_store *store, const struct s3_request *request);

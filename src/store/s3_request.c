@@ -59,7 +59,8 @@ static bool wait_before_next(struct s3_store *store, const struct s3_request *re
 }
 
 /* Takes from a refusal what makes the next attempt right; false when there is nothing to take. */
-static bool learn(struct s3_store *store, enum s3_verdict verdict, const struct s3_reply *reply)
+static bool learn(struct s3_store *store, enum s3_verdict verdict, const struct s3_reply *reply,
+                  const struct s3_credentials *used)
 {
     bool is_news = false;
     if (verdict == S3_NEW_REGION && reply->region[0]) {
@@ -71,7 +72,7 @@ static bool learn(struct s3_store *store, enum s3_verdict verdict, const struct 
         atomic_store(&store->clock_offset_us, reply->date_us - instant_now_us());
         is_news = true;
     } else if (verdict == S3_NEW_IDENTITY) {
-        s3_credentials_reject(store->credentials);
+        s3_credentials_reject(store->credentials, used);
         is_news = true;
     }
     return is_news;
@@ -82,6 +83,7 @@ struct performance {
     const struct s3_request *request;
     const struct s3_digest *md5, *sha256;
     struct s3_digest own_md5, own_sha256;
+    struct s3_credentials used; /* by the last attempt */
     struct retry retry;
     int lessons;
 };
@@ -110,8 +112,8 @@ static enum s3_verdict attempt(struct performance *performance, struct s3_reply 
                                struct error *err)
 {
     const struct s3_request *request = performance->request;
-    int rc =
-        s3_exchange(performance->store, request, performance->md5, performance->sha256, reply, err);
+    int rc = s3_exchange(performance->store, request, performance->md5, performance->sha256,
+                         &performance->used, reply, err);
     if (!rc)
         return s3_judge(performance->store, request, reply, err);
     return error_is_retryable(rc) ? S3_AGAIN : S3_FINAL;
@@ -129,7 +131,8 @@ static bool goes_on(struct performance *performance, enum s3_verdict verdict, si
     if (verdict == S3_FINAL)
         return false;
     if (verdict != S3_AGAIN)
-        return performance->lessons++ < LESSONS_MAX && learn(performance->store, verdict, reply);
+        return performance->lessons++ < LESSONS_MAX &&
+               learn(performance->store, verdict, reply, &performance->used);
     if (request->range && request->range->got > got_before)
         retry_progress(&performance->retry);
     int64_t wait_us = retry_next(&performance->retry, err);
@@ -160,10 +163,13 @@ int s3_perform(struct s3_store *store, const struct s3_request *request, struct 
         enum s3_verdict verdict = attempt(&performance, ret_reply, &reason);
         ret_reply->attempts = attempts;
         if (verdict == S3_DONE)
-            return 0;
+            break;
         if (!goes_on(&performance, verdict, got, ret_reply, &reason))
             rc = reason.code;
     }
+    s3_credentials_clear(&performance.used);
+    if (!rc)
+        return 0;
     s3_name_request(store, request, &reason);
     if (err)
         *err = reason;

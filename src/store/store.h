@@ -60,8 +60,8 @@ struct store_s3_options {
     const char *endpoint; /* "https://host[:port]" of another service than AWS's */
     enum store_addressing addressing;
     const char *access_key_id, *secret_access_key, *session_token;
-    const char *profile;       /* of ~/.aws/credentials and ~/.aws/config */
-    const char *ca_file;       /* certificates to trust instead of the system's */
+    const char *profile; /* of ~/.aws/credentials and ~/.aws/config */
+    const char *ca_file; /* certificates to trust; else those of AWS_CA_BUNDLE, else the system's */
     const char *storage_class; /* "STANDARD_IA" */
     const char *sse;           /* "AES256", "aws:kms" */
     const char *kms_key_id;

@@ -118,6 +118,25 @@ int retention_simulate(const struct policy *policy, const struct retention_zones
                        struct retention_simulation *ret_simulation, struct error *err);
 void retention_simulation_clear(struct retention_simulation *simulation);
 
+/* An object lock ends no sooner: shorter ones could end before the dump that they protect does. */
+#define RETENTION_LOCK_MIN_US US_PER_DAY
+/* Of a job without keep: rules; nothing tells how long it is meant. */
+#define RETENTION_LOCK_UNRULED_US (30 * US_PER_DAY)
+/* S3's own limit. */
+#define RETENTION_LOCK_MAX_US (36500 * US_PER_DAY)
+
+/*
+ * For how long what a job writes now may be locked: the time for which the job's rules are certain
+ * to keep a backup, whichever of them it will be. That is `within`, or what the counts give the
+ * backup that they drop first when the schedule is followed (last 3 every night: 3 days; daily 7
+ * every hour: an hour, since the next one takes its place), whichever is longer. So a lock ends
+ * before a prune wants to delete, but for runs by hand and the limits above. README.md has the
+ * reasons.
+ */
+int retention_lock_us(const struct policy *policy, const struct retention_zones *zones,
+                      const struct policy_job *job, int64_t now_us, int64_t *ret_lock_us,
+                      struct error *err);
+
 /*
  * What in a policy contradicts itself, as warnings with lines, in their order; only what concerns
  * jobs that this version can run. The caller clears them with policy_problems_clear().

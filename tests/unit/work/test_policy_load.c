@@ -236,7 +236,7 @@ static void test_secrets(void **state)
     expect_problem("s.yaml", "holds a password and can be read by others", true);
 }
 
-static void expect_secret_key(const char *key, int mode, size_t errors)
+static void expect_secret_key(const char *key, mode_t mode, size_t errors)
 {
     char text[600];
     snprintf(text, sizeof(text),

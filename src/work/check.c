@@ -10,6 +10,7 @@
 #include "postgres/tables.h"
 #include "repository/repository.h"
 #include "work/databases.h"
+#include "work/open_repository.h"
 #include "work/policy_load.h"
 
 enum { TEXT_LIMIT = 64 << 10, NAMED_MAX = 10, CONNECTIONS_SPARE = 3 };
@@ -213,7 +214,7 @@ static void check_repository(struct checking *checking)
     struct error error = ERROR_NONE;
     _cleanup_(repository_freep) struct repository *repository = NULL;
     const struct policy *policy = checking->policy;
-    int rc = repository_open(policy->repository_url, NULL, policy->cluster, &repository, &error);
+    int rc = work_open_repository(policy, NULL, &repository, &error);
     if (!rc)
         rc = probe(repository, &error);
     if (rc)

@@ -79,6 +79,10 @@ void retention_plan_clear(struct retention_plan *plan);
 /* The decision on one backup, NULL when the plan has none. */
 const struct retention_decision *retention_find(const struct retention_plan *plan, const char *id);
 
+/* What was to be deleted turned out to be under an object lock: it is kept, for that reason. */
+int retention_keep_locked(struct retention_plan *plan, size_t index, const char *reason,
+                          struct error *err);
+
 const char *retention_action_name(enum retention_action action); /* "keep" */
 
 /*

@@ -193,9 +193,9 @@ static void judge_rules(struct judging *judging)
     }
     if (harmful == 0)
         find(judging, "bucket lifecycle", FINDING_PASS, NULL,
-             "%zu rules in force, none deletes or moves what is kept here; unfinished uploads are "
+             "%zu rule%s in force, none deletes or moves what is kept here; unfinished uploads are "
              "aborted by %s",
-             enabled, judging->rule_aborts ? "a rule, and by prune" : "prune");
+             enabled, enabled == 1 ? "" : "s", judging->rule_aborts ? "a rule, and by prune" : "prune");
 }
 
 /* -- versions, locks, creating ------------------------------------------------------------------

@@ -167,10 +167,14 @@ static void discard(struct dump *dump)
     if (!rc)
         rc = delete_remains(&remains);
     strv_clear(&remains.keys);
-    if (rc || store_list(remains.store, key, false, note_any, &left, NULL) || left > 1)
-        return;
+    if (!rc)
+        rc = store_list(remains.store, key, false, note_any, &left, NULL);
     dump_key(dump, "started.json", key);
-    store_delete(remains.store, key, NULL);
+    if (!rc && left <= 1)
+        rc = store_delete(remains.store, key, NULL);
+    if (rc || left > 1)
+        work_notice(dump->work, "what was written of %s could not be taken away now; prune does it",
+                    dump->id);
 }
 
 static int dump_databases(struct dump *dump, const struct work_databases *list, struct error *err)

@@ -177,7 +177,7 @@ static int part_failed(int rc, const struct error *reason, char problem[512], st
 int s3_read_traits(struct store *base, struct store_traits *ret_traits, struct error *err)
 {
     struct s3_store *store = s3_store_of(base);
-    struct store_traits traits = {.versioning = STORE_VERSIONING_OFF};
+    struct store_traits traits = {.creates_may_race = atomic_load(&store->conditional) == S3_NO};
     struct error reason = ERROR_NONE;
     int rc = part_failed(s3_read_versioning(store, &traits.versioning, &reason), &reason,
                          traits.versioning_problem, err);

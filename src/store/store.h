@@ -181,6 +181,8 @@ struct store_traits {
     bool object_lock;                  /* the bucket allows locks */
     enum store_lock_mode default_lock; /* what new objects get without being asked */
     int default_lock_days;
+    bool creates_may_race; /* STORE_IF_ABSENT is a look and a write here, not one step; known after
+                              the first such write */
     struct store_rule *rules;
     size_t rule_count;
     char versioning_problem[512], lock_problem[512], rules_problem[512];

@@ -1,7 +1,9 @@
 #include "store/s3_exchange.h"
 
 #include <string.h>
-#include <strings.h>
+
+#include "store/s3_address.h"
+#include "store/s3_receive.h"
 
 enum {
     CONNECT_MS = 10000,
@@ -20,10 +22,7 @@ struct exchange {
     struct s3_credentials *credentials;
     CURL *curl;
     struct curl_slist *lines;
-    char url[S3_URL_MAX];
-    char host[S3_ENDPOINT_MAX + S3_BUCKET_MAX + 2];
-    struct buf path, query;
-    char region[S3_REGION_MAX + 1];
+    struct s3_address address;
     char curl_error[CURL_ERROR_SIZE];
     int rc;             /* of a callback that ended the transfer */
     int64_t range_from; /* the byte that the reply must begin with; -1 once it has */
@@ -63,80 +62,6 @@ static void give_handle(struct s3_store *store, CURL *curl)
     pthread_mutex_unlock(&store->mutex);
     if (!kept)
         curl_easy_cleanup(curl);
-}
-
-/* -- address -------------------------------------------------------------------------------------
- */
-
-/* The endpoint of AWS for a region (AWS General Reference, "Amazon S3 endpoints and quotas"). */
-static void find_endpoint(struct exchange *exchange, char endpoint[S3_ENDPOINT_MAX + 1])
-{
-    struct s3_store *store = exchange->store;
-    pthread_mutex_lock(&store->mutex);
-    const char *region = store->region[0] ? store->region : "us-east-1";
-    memcpy(exchange->region, region, strlen(region) + 1);
-    memcpy(endpoint, store->endpoint, sizeof(store->endpoint));
-    pthread_mutex_unlock(&store->mutex);
-    if (!endpoint[0])
-        snprintf(endpoint, S3_ENDPOINT_MAX + 1, "https://s3.%s.amazonaws.com%s", exchange->region,
-                 strncmp(exchange->region, "cn-", 3) == 0 ? ".cn" : "");
-}
-
-/* A bucket with dots is no single label, so a wildcard certificate would not fit its host name. */
-static bool is_virtual_hosted(const struct s3_store *store)
-{
-    if (store->addressing != STORE_ADDRESSING_AUTO)
-        return store->addressing == STORE_ADDRESSING_VIRTUAL;
-    return !store->endpoint[0] && !strchr(store->bucket, '.');
-}
-
-static int compare_params(const void *a, const void *b)
-{
-    return strcmp(((const struct s3_param *)a)->name, ((const struct s3_param *)b)->name);
-}
-
-static void add_query(struct exchange *exchange)
-{
-    struct s3_param params[S3_PARAMS_MAX];
-    size_t count = exchange->request->param_count;
-    memcpy(params, exchange->request->params, count * sizeof(params[0]));
-    qsort(params, count, sizeof(params[0]), compare_params);
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0)
-            buf_add_text(&exchange->query, "&");
-        s3_encode(&exchange->query, params[i].name, false);
-        buf_add_text(&exchange->query, "=");
-        s3_encode(&exchange->query, params[i].value, false);
-    }
-}
-
-static int address(struct exchange *exchange)
-{
-    const struct s3_store *store = exchange->store;
-    char endpoint[S3_ENDPOINT_MAX + 1];
-    find_endpoint(exchange, endpoint);
-    const char *host = strstr(endpoint, "://") + 3;
-    bool is_virtual = is_virtual_hosted(store);
-    snprintf(exchange->host, sizeof(exchange->host), "%s%s%s", is_virtual ? store->bucket : "",
-             is_virtual ? "." : "", host);
-    buf_add_text(&exchange->path, "/");
-    if (!is_virtual)
-        buf_addf(&exchange->path, "%s/", store->bucket);
-    if (exchange->request->key)
-        s3_encode(&exchange->path, exchange->request->key, true);
-    add_query(exchange);
-    int rc = buf_failed(&exchange->path, "a key", exchange->err);
-    if (!rc)
-        rc = buf_failed(&exchange->query, "a query", exchange->err);
-    if (rc)
-        return rc;
-    int length = snprintf(exchange->url, sizeof(exchange->url), "%.*s%s%s%s%s",
-                          (int)(host - endpoint), endpoint, exchange->host, exchange->path.data,
-                          exchange->query.length ? "?" : "", buf_text(&exchange->query));
-    if (length < 0 || length >= S3_URL_MAX)
-        return error_set(exchange->err, ERR_LIMIT, "the address is longer than %d bytes",
-                         S3_URL_MAX);
-    return 0;
 }
 
 /* -- headers of the request ----------------------------------------------------------------------
@@ -182,17 +107,18 @@ static int sign_headers(struct exchange *exchange, const struct s3_credentials *
     int rc = 0;
     for (size_t i = 0; i < count && !rc; i++)
         rc = add_line(exchange, headers[i].name, headers[i].value);
-    headers[count++] = (struct s3_header){"host", exchange->host}; /* libcurl sends that one */
+    headers[count++] =
+        (struct s3_header){"host", exchange->address.host}; /* libcurl sends that one */
     struct s3_signing signing = {
         .method = request->method,
-        .path = exchange->path.data,
-        .query = buf_text(&exchange->query),
+        .path = exchange->address.path.data,
+        .query = buf_text(&exchange->address.query),
         .headers = headers,
         .header_count = count,
         .payload_sha256 = exchange->sha256->hex,
         .access_key_id = credentials->access_key_id,
         .secret_access_key = credentials->secret_access_key,
-        .region = exchange->region,
+        .region = exchange->address.region,
         .service = "s3",
         .time_us = time_us,
     };
@@ -244,112 +170,11 @@ static int add_headers(struct exchange *exchange)
 /* -- the reply -----------------------------------------------------------------------------------
  */
 
-static void copy_text(char *to, size_t size, const char *from)
-{
-    size_t length = strlen(from);
-    if (length >= 2 && from[0] == '"' && from[length - 1] == '"') {
-        from++;
-        length -= 2;
-    }
-    if (length >= size)
-        length = size - 1;
-    memcpy(to, from, length);
-    to[length] = '\0';
-}
-
-static void take_content_range(struct s3_reply *reply, const char *value)
-{
-    long long from, to, total;
-    if (sscanf(value, "bytes %lld-%lld/%lld", &from, &to, &total) == 3) {
-        reply->range_from = from;
-        reply->range_total = total;
-    } else if (sscanf(value, "bytes */%lld", &total) == 1) {
-        reply->range_total = total;
-    }
-}
-
-static int64_t http_date(const char *value)
-{
-    time_t seconds = curl_getdate(value, NULL);
-    return seconds < 0 ? INSTANT_NONE : (int64_t)seconds * US_PER_SECOND;
-}
-
-static void take_retention_date(struct s3_reply *reply, const char *value)
-{
-    int64_t until_us;
-    bool has_offset;
-    if (!instant_parse(value, &until_us, &has_offset, NULL))
-        reply->locked_until_us = until_us;
-}
-
-static void take_header(struct s3_reply *reply, const char *name, const char *value)
-{
-    if (strcmp(name, "etag") == 0)
-        copy_text(reply->etag, sizeof(reply->etag), value);
-    else if (strcmp(name, "content-length") == 0)
-        sscanf(value, "%ld", &reply->length);
-    else if (strcmp(name, "content-range") == 0)
-        take_content_range(reply, value);
-    else if (strcmp(name, "date") == 0)
-        reply->date_us = http_date(value);
-    else if (strcmp(name, "last-modified") == 0)
-        reply->modified_us = http_date(value);
-    else if (strcmp(name, "x-amz-checksum-sha256") == 0)
-        copy_text(reply->checksum_sha256, sizeof(reply->checksum_sha256), value);
-    else if (strcmp(name, "x-amz-checksum-algorithm") == 0)
-        reply->has_checksums = true;
-    else if (strcmp(name, "x-amz-meta-pgcairn-write") == 0)
-        copy_text(reply->write_id, sizeof(reply->write_id), value);
-    else if (strcmp(name, "x-amz-bucket-region") == 0)
-        copy_text(reply->region, sizeof(reply->region), value);
-    else if (strcmp(name, "x-amz-object-lock-mode") == 0)
-        copy_text(reply->lock_mode, sizeof(reply->lock_mode), value);
-    else if (strcmp(name, "x-amz-object-lock-retain-until-date") == 0)
-        take_retention_date(reply, value);
-    else if (strcmp(name, "x-amz-object-lock-legal-hold") == 0)
-        reply->legal_hold = strcmp(value, "ON") == 0;
-    else if (strcmp(name, "x-amz-delete-marker") == 0)
-        reply->is_delete_marker = strcmp(value, "true") == 0;
-    else if (strcmp(name, "x-amz-server-side-encryption") == 0)
-        reply->has_opaque_etag |= strncmp(value, "aws:kms", 7) == 0;
-    else if (strcmp(name, "x-amz-server-side-encryption-customer-algorithm") == 0)
-        reply->has_opaque_etag = true;
-}
-
-/* What an earlier head said (100 Continue, a proxy's) does not count. */
-static void begin_head(struct exchange *exchange)
-{
-    struct buf body = exchange->reply->body;
-    buf_reset(&body);
-    *exchange->reply = S3_REPLY_INIT;
-    exchange->reply->body = body;
-}
-
 static size_t on_header(char *data, size_t size, size_t count, void *user)
 {
     struct exchange *exchange = user;
-    char line[2048];
-    size_t length = size * count, all = length;
-    while (length > 0 && (data[length - 1] == '\r' || data[length - 1] == '\n'))
-        length--;
-    if (length >= sizeof(line))
-        return all; /* none of those that are read is so long */
-    memcpy(line, data, length);
-    line[length] = '\0';
-    if (strncmp(line, "HTTP/", 5) == 0) {
-        begin_head(exchange);
-        return all;
-    }
-    char *colon = strchr(line, ':');
-    if (!colon)
-        return all;
-    *colon = '\0';
-    for (char *c = line; *c; c++)
-        *c = (char)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
-    char *value = colon + 1;
-    value += strspn(value, " \t");
-    take_header(exchange->reply, line, value);
-    return all;
+    s3_receive_line(exchange->reply, data, size * count);
+    return size * count;
 }
 
 static long status_of(const struct exchange *exchange)
@@ -451,7 +276,7 @@ static long patience_of(const struct exchange *exchange)
 static void set_options(struct exchange *exchange)
 {
     CURL *curl = exchange->curl;
-    curl_easy_setopt(curl, CURLOPT_URL, exchange->url);
+    curl_easy_setopt(curl, CURLOPT_URL, exchange->address.url);
     curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
@@ -491,7 +316,7 @@ static int transfer_failed(const struct exchange *exchange, CURLcode code)
     case CURLE_OUT_OF_MEMORY:
         return error_no_memory(err);
     case CURLE_PEER_FAILED_VERIFICATION:
-        error_set(err, ERR_AUTH, "%s does not prove who it is: %s", exchange->host, why);
+        error_set(err, ERR_AUTH, "%s does not prove who it is: %s", exchange->address.host, why);
         return error_hint(err, "name the certificate that signed the server's in ca_file:, or "
                                "correct the endpoint's host name");
     case CURLE_SSL_CACERT_BADFILE:
@@ -500,10 +325,10 @@ static int transfer_failed(const struct exchange *exchange, CURLcode code)
         return error_hint(err, "check ca_file: in the policy, or install ca-certificates");
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
-        error_set(err, ERR_USAGE, "\"%s\" is no address: %s", exchange->host, why);
+        error_set(err, ERR_USAGE, "\"%s\" is no address: %s", exchange->address.host, why);
         return error_hint(err, "check endpoint: and url: in the policy");
     default:
-        error_set(err, ERR_CONNECTION, "%s: %s", exchange->host, why);
+        error_set(err, ERR_CONNECTION, "%s: %s", exchange->address.host, why);
         return error_hint(err, "check the network, the endpoint and that the service runs");
     }
 }
@@ -534,18 +359,15 @@ int s3_exchange(struct s3_store *store, const struct s3_request *request,
         .md5 = md5,
         .sha256 = sha256,
         .credentials = ret_used,
-        .path = BUF_INIT(S3_URL_MAX),
-        .query = BUF_INIT(S3_URL_MAX),
         .range_from = request->range ? request->range->offset + (int64_t)request->range->got : -1,
         .err = err,
     };
-    int rc = address(&exchange);
+    int rc = s3_address_init(&exchange.address, store, request, err);
     if (!rc)
         rc = add_headers(&exchange);
     if (!rc)
         rc = transfer(&exchange);
     curl_slist_free_all(exchange.lines);
-    buf_clear(&exchange.path);
-    buf_clear(&exchange.query);
+    s3_address_clear(&exchange.address);
     return rc;
 }

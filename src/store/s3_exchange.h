@@ -8,8 +8,6 @@
 
 #include "store/s3_request.h"
 
-enum { S3_URL_MAX = 8192 };
-
 /* The digests are of the request's body. ret_used are the credentials that signed it, if any did.
  */
 int s3_exchange(struct s3_store *store, const struct s3_request *request,

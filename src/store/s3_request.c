@@ -30,7 +30,7 @@ void s3_reply_clear(struct s3_reply *reply)
     *reply = S3_REPLY_INIT;
 }
 
-static void reset_reply(struct s3_reply *reply)
+void s3_reply_reset(struct s3_reply *reply)
 {
     struct buf body = reply->body;
     buf_reset(&body);
@@ -159,7 +159,7 @@ int s3_perform(struct s3_store *store, const struct s3_request *request, struct 
     for (int attempts = 1; !rc; attempts++) {
         size_t got = request->range ? request->range->got : 0;
         reason = ERROR_NONE;
-        reset_reply(ret_reply);
+        s3_reply_reset(ret_reply);
         enum s3_verdict verdict = attempt(&performance, ret_reply, &reason);
         ret_reply->attempts = attempts;
         if (verdict == S3_DONE)

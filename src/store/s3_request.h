@@ -111,5 +111,6 @@ void s3_add_header(struct s3_request *request, const char *name, const char *val
 int s3_perform(struct s3_store *store, const struct s3_request *request, struct s3_reply *ret_reply,
                struct error *err);
 void s3_reply_clear(struct s3_reply *reply);
+void s3_reply_reset(struct s3_reply *reply); /* keeps the memory */
 
 #endif

@@ -77,7 +77,7 @@ void s3_full_key(const struct s3_store *store, const char *key, char full[S3_KEY
 /* The key behind the prefix; NULL when the name is none of ours. */
 const char *s3_own_key(const struct s3_store *store, const char *full);
 
-/* s3_write.c */
+/* s3_write.c, s3_commit.c */
 int s3_create(struct store *store, const char *key, unsigned flags,
               struct store_writer **ret_writer, struct error *err);
 int s3_write(struct store_writer *writer, const void *data, size_t length, struct error *err);

@@ -79,7 +79,7 @@ fi
 step "Install what is needed (packaging/install-deps.sh)"
 sh "$top/packaging/install-deps.sh"
 if [ -n "$s3" ]; then
-    sh "$top/tests/s3/server.sh" install
+    S3_DIR=${TMPDIR:-/tmp} sh "$top/tests/s3/server.sh" install
 fi
 echo "everything is there"
 if [ "$(id -u)" -eq 0 ] && id postgres >/dev/null 2>&1; then

@@ -195,7 +195,8 @@ static void judge_rules(struct judging *judging)
         find(judging, "bucket lifecycle", FINDING_PASS, NULL,
              "%zu rule%s in force, none deletes or moves what is kept here; unfinished uploads are "
              "aborted by %s",
-             enabled, enabled == 1 ? "" : "s", judging->rule_aborts ? "a rule, and by prune" : "prune");
+             enabled, enabled == 1 ? "" : "s",
+             judging->rule_aborts ? "a rule, and by prune" : "prune");
 }
 
 /* -- versions, locks, creating ------------------------------------------------------------------

@@ -18,7 +18,7 @@
 #define NO_RULES                                                                                    \
     "pass bucket lifecycle: 0 rules in force, none deletes or moves what is kept here; unfinished " \
     "uploads are aborted by prune\n"
-#define ONE_RULE                                                                                    \
+#define ONE_RULE                                                                                   \
     "pass bucket lifecycle: 1 rule in force, none deletes or moves what is kept here; unfinished " \
     "uploads are aborted by prune\n"
 #define UNVERSIONED "pass bucket versioning: off: what prune deletes is gone\n"

@@ -1,4 +1,5 @@
-/* For how long new objects may be locked, and what a policy is warned of that locks without rule. */
+/* For how long new objects may be locked, and what a policy is warned of that locks without rule.
+ */
 #include "retention/history.h"
 
 #define DAYS(n) ((n)*US_PER_DAY)

@@ -23,6 +23,7 @@ build_packages="gcc clang cmake ninja-build pkg-config libc6-dev libpq-dev libar
     libyaml-dev libjansson-dev libsqlite3-dev libssl-dev libcurl4-openssl-dev libexpat1-dev zlib1g-dev
     libcmocka-dev"
 test_packages="postgresql-$postgresql postgresql-contrib pgbouncer zstd tar python3 python3-pytest
+    curl openssl ceph-mon ceph-osd radosgw ceph-common
     clang-format procps util-linux $old_zones"
 
 case "${1:-}" in

@@ -37,6 +37,13 @@ bool s3_is_given_up(const struct s3_store *store, const struct s3_request *reque
     return atomic_load(&store->stopped) && !request->is_cleanup;
 }
 
+int64_t s3_budget_us(const struct s3_store *store, const struct s3_request *request)
+{
+    if (!request->is_cleanup)
+        return store->retry_us;
+    return atomic_load(&store->stopped) ? S3_STOPPED_RETRY_US : S3_CLEANUP_RETRY_US;
+}
+
 /* -- connections ---------------------------------------------------------------------------------
  */
 
@@ -266,8 +273,7 @@ static long patience_of(const struct exchange *exchange)
 {
     const struct s3_request *request = exchange->request;
     long seconds = request->is_patient ? S3_LONG_PATIENCE_S : S3_PATIENCE_S;
-    int64_t budget_us = request->is_cleanup ? S3_CLEANUP_RETRY_US : exchange->store->retry_us;
-    long third = (long)(budget_us / US_PER_SECOND / 3);
+    long third = (long)(s3_budget_us(exchange->store, request) / US_PER_SECOND / 3);
     if (!request->is_patient && third < seconds)
         seconds = third;
     return seconds < 1 ? 1 : seconds;

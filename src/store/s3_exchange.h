@@ -14,6 +14,9 @@ int s3_exchange(struct s3_store *store, const struct s3_request *request,
                 const struct s3_digest *md5, const struct s3_digest *sha256,
                 struct s3_credentials *ret_used, struct s3_reply *reply, struct error *err);
 
+/* How long the request may be tried again. */
+int64_t s3_budget_us(const struct s3_store *store, const struct s3_request *request);
+
 /* Whether nobody wants the request's result any more. */
 bool s3_is_given_up(const struct s3_store *store, const struct s3_request *request);
 

@@ -152,7 +152,7 @@ int s3_perform(struct s3_store *store, const struct s3_request *request, struct 
     struct performance performance = {
         .store = store,
         .request = request,
-        .retry = RETRY_INIT(request->is_cleanup ? S3_CLEANUP_RETRY_US : store->retry_us),
+        .retry = RETRY_INIT(s3_budget_us(store, request)),
     };
     struct error reason = ERROR_NONE;
     int rc = prepare(&performance, &reason);

@@ -24,6 +24,7 @@
 
 #define S3_RETRY_US (60 * US_PER_SECOND)         /* store_s3_options.retry_us where it is 0 */
 #define S3_CLEANUP_RETRY_US (15 * US_PER_SECOND) /* for what cleans up after a failure */
+#define S3_STOPPED_RETRY_US (3 * US_PER_SECOND)  /* and after store_stop() */
 
 enum {
     S3_BUCKET_MAX = 63,

@@ -31,17 +31,26 @@ static int note_versioning(const char *path, const char *text, void *context, st
     return 0;
 }
 
-int s3_read_versioning(struct s3_store *store, enum store_versioning *ret_versioning,
-                       struct error *err)
+/* ret_date_us: the service's time in its reply, or in its refusal. */
+static int read_versioning(struct s3_store *store, enum store_versioning *ret_versioning,
+                           int64_t *ret_date_us, struct error *err)
 {
     struct s3_reply reply = S3_REPLY_INIT;
     enum store_versioning versioning = STORE_VERSIONING_OFF;
     int rc = ask(store, "s3:GetBucketVersioning", "versioning", note_versioning, &versioning,
                  &reply, err);
+    *ret_date_us = reply.date_us;
     s3_reply_clear(&reply);
     if (!rc)
         *ret_versioning = versioning;
     return rc;
+}
+
+int s3_read_versioning(struct s3_store *store, enum store_versioning *ret_versioning,
+                       struct error *err)
+{
+    int64_t date_us;
+    return read_versioning(store, ret_versioning, &date_us, err);
 }
 
 /* -- object lock ---------------------------------------------------------------------------------
@@ -179,8 +188,10 @@ int s3_read_traits(struct store *base, struct store_traits *ret_traits, struct e
     struct s3_store *store = s3_store_of(base);
     struct store_traits traits = {.creates_may_race = atomic_load(&store->conditional) == S3_NO};
     struct error reason = ERROR_NONE;
-    int rc = part_failed(s3_read_versioning(store, &traits.versioning, &reason), &reason,
+    int64_t date_us = INSTANT_NONE;
+    int rc = part_failed(read_versioning(store, &traits.versioning, &date_us, &reason), &reason,
                          traits.versioning_problem, err);
+    traits.clock_offset_us = date_us == INSTANT_NONE ? INSTANT_NONE : date_us - instant_now_us();
     if (!rc)
         rc = part_failed(read_lock(store, &traits, &reason), &reason, traits.lock_problem, err);
     if (!rc)

@@ -280,6 +280,7 @@ int store_delete_many(struct store *store, char *const *keys, size_t count, stor
 int store_read_traits(struct store *store, struct store_traits *ret_traits, struct error *err)
 {
     struct store_traits traits = {.versioning = STORE_VERSIONING_OFF};
+    traits.clock_offset_us = INSTANT_NONE;
     int rc = store->ops->read_traits ? store->ops->read_traits(store, &traits, err) : 0;
     if (!rc)
         *ret_traits = traits;

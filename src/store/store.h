@@ -183,6 +183,7 @@ struct store_traits {
     int default_lock_days;
     bool creates_may_race; /* STORE_IF_ABSENT is a look and a write here, not one step; known after
                               the first such write */
+    int64_t clock_offset_us; /* the store's clock less ours, to a second; INSTANT_NONE: not known */
     struct store_rule *rules;
     size_t rule_count;
     char versioning_problem[512], lock_problem[512], rules_problem[512];

@@ -6,8 +6,10 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/units.h"
 #include "repository/repository.h"
 #include "retention/bucket.h"
+#include "work/check.h"
 #include "work/open_repository.h"
 #include "work/zones.h"
 
@@ -194,6 +196,20 @@ static void judge(const struct probe *probe, const struct facts_bucket *bucket)
     }
 }
 
+/* Signatures of a clock that is 15 minutes off are refused, and ages are judged by both clocks. */
+static void check_store_clock(const struct probe *probe, int64_t offset_us)
+{
+    char text[UNITS_TEXT_MAX];
+    if (offset_us == INSTANT_NONE)
+        return;
+    bool is_good = offset_us < CHECK_SKEW_MAX_US && offset_us > -CHECK_SKEW_MAX_US;
+    int64_t seconds = offset_us / US_PER_SECOND;
+    check_note(probe->checking, "bucket clock", is_good ? "pass" : "fail",
+               is_good ? NULL : "run NTP on this machine",
+               "the service's clock differs from this one by %s",
+               duration_format((seconds < 0 ? -seconds : seconds) * US_PER_SECOND, text));
+}
+
 static void check_bucket(const struct probe *probe)
 {
     struct error error = ERROR_NONE;
@@ -202,6 +218,7 @@ static void check_bucket(const struct probe *probe)
         check_note_error(probe->checking, "bucket", NULL, &error);
         return;
     }
+    check_store_clock(probe, traits.clock_offset_us);
     const char *slash = strchr(probe->checking->policy->repository_url + strlen("s3://"), '/');
     _cleanup_(freep) struct facts_rule *rules = calloc(traits.rule_count + 1, sizeof(*rules));
     const struct facts_bucket bucket = {

@@ -45,7 +45,7 @@ static void test_bad_replies(void **state)
         struct service_row rows[ROWS_MAX];
         int code;
         const char *message;
-        int requests;
+        int requests; /* negative: at least so many, as it is tried again */
     } ROWS[] = {
         /* No version 2: nobody asks version 1. */
         {{{.status = "404 Not Found", .body = ""}},
@@ -61,7 +61,7 @@ static void test_bad_replies(void **state)
          ERR_AUTH,
          "found no credentials for S3",
          1},
-        {{{.status = NULL}, {.status = NULL}}, ERR_AUTH, "and could not ask instance metadata", 2},
+        {{{.status = NULL}, {.status = NULL}}, ERR_AUTH, "and could not ask instance metadata", -2},
         {{{.status = "400 Bad Request", .body = ""}},
          ERR_AUTH,
          "HTTP status 400 to the request for a session",
@@ -95,8 +95,8 @@ static void test_bad_replies(void **state)
           {.status = "503 Busy", .body = ""},
           {.status = "503 Busy", .body = ""}},
          ERR_CONNECTION,
-         "503 to the request for credentials",
-         4},
+         "instance metadata answered HTTP status 503 to a request for credentials (tried",
+         -4},
         {{SESSION,
           {.status = "200 OK", .body = "r"},
           {.status = "200 OK", .body = "{\"Code\":\"Failed\"}"}},
@@ -109,7 +109,7 @@ static void test_bad_replies(void **state)
           {.status = NULL}},
          ERR_CONNECTION,
          "could not ask instance metadata",
-         4},
+         -4},
     };
     for (size_t i = 0; i < ARRAY_SIZE(ROWS); i++) {
         struct s3_credentials got;
@@ -117,7 +117,8 @@ static void test_bad_replies(void **state)
         setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", service_url(""), 1);
         assert_fails(get_once(NULL, &got, &case_err), ROWS[i].code, ROWS[i].message);
         service_stop();
-        if (service_count != ROWS[i].requests)
+        int wanted = ROWS[i].requests;
+        if (wanted < 0 ? service_count < -wanted : service_count != wanted)
             fail_msg("row %zu: %d requests", i, service_count);
     }
 }

@@ -42,6 +42,7 @@ struct volume_options {
     int threads;       /* zstd's own threads; 0 = in the caller's thread */
     int64_t time_us;   /* mtime of the members */
     struct rate *rate; /* limit on stored bytes; NULL = none */
+    bool if_absent;    /* ERR_EXISTS from volume_commit() when the key is there already */
 };
 
 struct volume;

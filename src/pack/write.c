@@ -113,7 +113,8 @@ int volume_create(struct store *store, const char *key, enum volume_kind kind,
     volume->kind = kind;
     volume->time_us = options->time_us;
     volume->rate = options->rate;
-    int rc = store_create(store, key, STORE_RETAIN, &volume->writer, err);
+    unsigned flags = STORE_RETAIN | (options->if_absent ? STORE_IF_ABSENT : 0);
+    int rc = store_create(store, key, flags, &volume->writer, err);
     if (!rc && kind != VOLUME_PLAIN)
         rc = open_archive(volume, options, err);
     if (!rc && kind == VOLUME_ZSTD)

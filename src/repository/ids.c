@@ -5,23 +5,31 @@
 #include "base/file.h"
 #include "base/instant.h"
 
-enum { ID_TIME_LENGTH = 16, ID_RANDOM_LENGTH = 4 };
+enum { ID_RANDOM_LENGTH = 4 };
+
+int id_format_time(int64_t time_us, char text[ID_TIME_SIZE], struct error *err)
+{
+    struct civil civil;
+    char digits[80];
+    civil_from_seconds(time_us / US_PER_SECOND, &civil);
+    int length = snprintf(digits, sizeof(digits), "%04d%02d%02dT%02d%02d%02dZ", civil.year,
+                          civil.month, civil.day, civil.hour, civil.minute, civil.second);
+    if (length != ID_TIME_LENGTH)
+        return error_set(err, ERR_FAILED, "the clock says year %d: no id can be made of that",
+                         civil.year);
+    memcpy(text, digits, ID_TIME_SIZE);
+    return 0;
+}
 
 int id_make(int64_t started_us, char id[ID_SIZE], struct error *err)
 {
-    struct civil civil;
-    char random[ID_RANDOM_LENGTH + 1], text[80];
-    civil_from_seconds(started_us / US_PER_SECOND, &civil);
+    char random[ID_RANDOM_LENGTH + 1], time[ID_TIME_SIZE];
     int rc = file_random_name(random, ID_RANDOM_LENGTH, err);
-    if (rc)
-        return rc;
-    int length = snprintf(text, sizeof(text), "%04d%02d%02dT%02d%02d%02dZ-%s", civil.year,
-                          civil.month, civil.day, civil.hour, civil.minute, civil.second, random);
-    if (length != ID_LENGTH)
-        return error_set(err, ERR_FAILED, "the clock says year %d: no id can be made of that",
-                         civil.year);
-    memcpy(id, text, ID_SIZE);
-    return 0;
+    if (!rc)
+        rc = id_format_time(started_us, time, err);
+    if (!rc)
+        snprintf(id, ID_SIZE, "%s-%s", time, random);
+    return rc;
 }
 
 /* A number of `count` digits at text, or -1. */
@@ -36,10 +44,9 @@ static int digits(const char *text, int count)
     return number;
 }
 
-bool id_parse(const char *text, int64_t *ret_started_us)
+bool id_parse_time(const char *text, int64_t *ret_time_us)
 {
-    if (strlen(text) != ID_LENGTH || text[8] != 'T' || text[15] != 'Z' ||
-        text[ID_TIME_LENGTH] != '-')
+    if (strnlen(text, ID_TIME_LENGTH) != ID_TIME_LENGTH || text[8] != 'T' || text[15] != 'Z')
         return false;
     struct civil civil = {
         .year = digits(text, 4),
@@ -54,10 +61,20 @@ bool id_parse(const char *text, int64_t *ret_started_us)
         civil.hour > 23 || civil.minute < 0 || civil.minute > 59 || civil.second < 0 ||
         civil.second > 59)
         return false;
+    *ret_time_us = civil_to_seconds(&civil) * US_PER_SECOND;
+    return true;
+}
+
+bool id_parse(const char *text, int64_t *ret_started_us)
+{
+    int64_t started_us;
+    if (strlen(text) != ID_LENGTH || text[ID_TIME_LENGTH] != '-' ||
+        !id_parse_time(text, &started_us))
+        return false;
     for (const char *c = text + ID_TIME_LENGTH + 1; *c; c++)
         if (!(*c >= 'a' && *c <= 'z') && !(*c >= '0' && *c <= '9'))
             return false;
     if (ret_started_us)
-        *ret_started_us = civil_to_seconds(&civil) * US_PER_SECOND;
+        *ret_started_us = started_us;
     return true;
 }

@@ -1,0 +1,16 @@
+/* How the objects of wal/ are named; shared by wal.c and wal_facts.c. */
+#ifndef PGCAIRN_REPOSITORY_WAL_KEYS_H
+#define PGCAIRN_REPOSITORY_WAL_KEYS_H
+
+#include "repository/wal.h"
+
+/* CLUSTER/wal/SYSTEM/FORMATTED; the system identifier is checked. */
+int wal_key(const struct repository *repository, char key[STORE_KEY_MAX + 1], struct error *err,
+            const char *system, const char *format, ...) _printf_(5, 6);
+
+/* "NAME-HASH.zst", the last component of a key; false when it is none. */
+bool wal_parse_file(const char *file, struct wal_name *ret_name, char hash[WAL_HASH + 1]);
+
+const char *wal_last_component(const char *key); /* behind the last '/' */
+
+#endif

@@ -112,25 +112,69 @@ static int begin(struct dump *dump, const struct pg_server *server, struct start
     return rc;
 }
 
-static int delete_object(const struct store_object *object, void *store, struct error *err)
+struct remains {
+    struct store *store;
+    struct strv keys;
+};
+
+/* What can't be deleted now is garbage that prune finds. */
+static int pass_over(const char *key, const struct error *reason, void *context, struct error *err)
 {
+    (void)key, (void)reason, (void)context, (void)err;
+    return 0;
+}
+
+static int delete_remains(struct remains *remains)
+{
+    int rc = store_delete_many(remains->store, remains->keys.items, remains->keys.count, pass_over,
+                               NULL, NULL);
+    strv_clear(&remains->keys);
+    remains->keys = STRV_INIT(DUMP_DISCARD_BATCH);
+    return rc;
+}
+
+static int note_remains(const struct store_object *object, void *context, struct error *err)
+{
+    struct remains *remains = context;
     size_t length = strlen(object->key);
     static const char LAST[] = "/started.json";
     size_t last = sizeof(LAST) - 1;
     if (length > last && strcmp(object->key + length - last, LAST) == 0)
         return 0;
-    return store_delete(store, object->key, err);
+    int rc = strv_add(&remains->keys, object->key, err);
+    return !rc && remains->keys.count == DUMP_DISCARD_BATCH ? delete_remains(remains) : rc;
 }
 
-/* After a failure in order nothing stays; what can't be deleted now is garbage that prune finds. */
+static int note_any(const struct store_object *object, void *context, struct error *err)
+{
+    (void)object, (void)err;
+    ++*(size_t *)context;
+    return 0;
+}
+
+/* After a failure in order nothing stays, but for what an object lock holds: that is garbage which
+ * prune finds. Through the keeper, for the store may have been stopped. */
 static void discard(struct dump *dump)
 {
+    struct repository *repository = dump->work->repository;
+    struct remains remains = {.store =
+                                  (repository->keeper ? repository->keeper : repository)->store,
+                              .keys = STRV_INIT(DUMP_DISCARD_BATCH)};
     char key[STORE_KEY_MAX + 1];
+    size_t left = 0;
     snprintf(key, sizeof(key), "%s/", dump->prefix);
-    if (store_list(dump->store, key, false, delete_object, dump->store, NULL))
-        return;
+    int rc = store_list(remains.store, key, false, note_remains, &remains, NULL);
+    if (!rc)
+        rc = delete_remains(&remains);
+    strv_clear(&remains.keys);
+    if (!rc)
+        rc = store_list(remains.store, key, false, note_any, &left, NULL);
     dump_key(dump, "started.json", key);
-    store_delete(dump->store, key, NULL);
+    if (!rc && left <= 1)
+        rc = store_delete(remains.store, key, NULL);
+    if (rc || left > 1)
+        work_notice(dump->work, "what was written of %s could not be taken away now; prune does it",
+                    dump->id);
 }
 
 static int dump_databases(struct dump *dump, const struct work_databases *list, struct error *err)

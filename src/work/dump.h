@@ -36,6 +36,7 @@ enum {
     DUMP_ATTEMPTS = 5,           /* of one database, when it gave way or was altered */
     DUMP_WORKER_LOCK_MS = 200,   /* a worker waits so long for a lock, then goes another way */
     DUMP_SPARE_CONNECTIONS = 4,  /* coordinator, watcher, pg_dump twice */
+    DUMP_DISCARD_BATCH = 1000,   /* objects deleted at once after a failure */
     DUMP_VOLUMES_MAX = 9999,     /* of one database */
 };
 

@@ -6,7 +6,6 @@
 
 #include "base/json.h"
 #include "postgres/server.h"
-#include "repository/backup.h"
 #include "repository/catalogue.h"
 #include "repository/manifest.h"
 #include "work/databases.h"
@@ -79,58 +78,17 @@ static int prepare(struct dump *dump, struct pg_server *server, struct work_data
 }
 
 /* Says that the backup begins; from here on there is something to clean up. */
-static int begin(struct dump *dump, const struct pg_server *server, struct started *started,
-                 struct error *err)
+static int begin(struct dump *dump, const struct pg_server *server, struct error *err)
 {
-    const struct work *work = dump->work;
     struct repository_server identity = {.system_identifier = server->system_identifier,
                                          .version = server->version,
                                          .version_num = server->version_num};
-    int rc = repository_prepare(work->repository, err);
-    if (!rc && server->system_identifier[0])
-        rc = repository_admit_cluster(work->repository, &identity, work->started_us, err);
-    else if (!rc)
-        rc = dump_notice(dump, err,
-                         "this role may not call pg_control_system(): the backup does "
-                         "not say which cluster it is of");
-    *started = (struct started){.kind = BACKUP_DUMP, .started_us = work->started_us};
-    snprintf(started->job, sizeof(started->job), "%s", work->job->name);
-    snprintf(started->run_id, sizeof(started->run_id), "%s", work->run_id);
-    do {
-        if (!rc || rc == ERR_EXISTS)
-            rc = id_make(work->started_us, started->id, err);
-        if (!rc)
-            rc = backup_begin(work->repository, started, err);
-    } while (rc == ERR_EXISTS);
-    if (rc)
-        return rc;
-    snprintf(dump->id, sizeof(dump->id), "%s", started->id);
-    char key[STORE_KEY_MAX + 1];
-    rc = repository_backup_key(work->repository, BACKUP_DUMP, dump->id, NULL, key, err);
-    if (!rc)
-        snprintf(dump->prefix, sizeof(dump->prefix), "%.*s", (int)strlen(key) - 1, key);
-    return rc;
-}
-
-static int delete_object(const struct store_object *object, void *store, struct error *err)
-{
-    size_t length = strlen(object->key);
-    static const char LAST[] = "/started.json";
-    size_t last = sizeof(LAST) - 1;
-    if (length > last && strcmp(object->key + length - last, LAST) == 0)
-        return 0;
-    return store_delete(store, object->key, err);
-}
-
-/* After a failure in order nothing stays; what can't be deleted now is garbage that prune finds. */
-static void discard(struct dump *dump)
-{
-    char key[STORE_KEY_MAX + 1];
-    snprintf(key, sizeof(key), "%s/", dump->prefix);
-    if (store_list(dump->store, key, false, delete_object, dump->store, NULL))
-        return;
-    dump_key(dump, "started.json", key);
-    store_delete(dump->store, key, NULL);
+    int rc = server->system_identifier[0]
+                 ? 0
+                 : dump_notice(dump, err,
+                               "this role may not call pg_control_system(): the backup does "
+                               "not say which cluster it is of");
+    return rc ? rc : making_begin(dump->work, BACKUP_DUMP, &identity, &dump->making, err);
 }
 
 static int dump_databases(struct dump *dump, const struct work_databases *list, struct error *err)
@@ -202,9 +160,9 @@ static json_t *make_manifest(struct dump *dump, const struct pg_server *server, 
     return json_pack(
         "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:{s:s, s:i, s:s, s:O}, s:i, s:I, s:I, s:O, "
         "s:o, s:O}",
-        "format", MANIFEST_FORMAT, "kind", "dump", "id", dump->id, "cluster", work->policy->cluster,
-        "job", work->job->name, "run_id", work->run_id, "pgcairn_version", PGCAIRN_VERSION,
-        "started_at", json_instant_micros(work->started_us), "completed_at",
+        "format", MANIFEST_FORMAT, "kind", "dump", "id", dump->making.started.id, "cluster",
+        work->policy->cluster, "job", work->job->name, "run_id", work->run_id, "pgcairn_version",
+        PGCAIRN_VERSION, "started_at", json_instant_micros(work->started_us), "completed_at",
         json_instant_micros(instant_now_us()), "server", "version", server->version, "version_num",
         server->version_num, "system_identifier", server->system_identifier, "settings",
         server->settings, "pg_dump", dump->programs.major, "bytes_source",
@@ -232,7 +190,8 @@ static int complete(struct dump *dump, const struct pg_server *server, struct er
     if (!rc)
         rc = work_check_lock(dump->work, err);
     if (!rc)
-        rc = manifest_write(dump->work->repository, BACKUP_DUMP, dump->id, manifest, err);
+        rc = manifest_write(dump->work->repository, BACKUP_DUMP, dump->making.started.id, manifest,
+                            err);
     return rc;
 }
 
@@ -240,23 +199,21 @@ static int run_with_list(struct dump *dump, struct work_databases *list, struct 
                          struct error *err)
 {
     _cleanup_(pg_server_clear) struct pg_server server = {0};
-    struct started started;
     int rc = prepare(dump, &server, list, err);
     if (!rc)
-        rc = begin(dump, &server, &started, err);
+        rc = begin(dump, &server, err);
     if (rc)
         return rc;
-    dump->started = &started;
     rc = dump_databases(dump, list, err);
     if (!rc)
         rc = refuse_emptied(dump, err);
     if (!rc)
         rc = complete(dump, &server, err);
     if (rc) {
-        discard(dump);
+        making_discard(&dump->making);
         return rc;
     }
-    snprintf(result->backup_id, sizeof(result->backup_id), "%s", dump->id);
+    snprintf(result->backup_id, sizeof(result->backup_id), "%s", dump->making.started.id);
     result->bytes_source = atomic_load(&dump->bytes_source);
     result->bytes_stored = atomic_load(&dump->bytes_stored);
     return 0;

@@ -22,8 +22,8 @@
 #include "pack/volume.h"
 #include "postgres/programs.h"
 #include "postgres/tables.h"
-#include "repository/backup.h"
 #include "work/crew.h"
+#include "work/making.h"
 #include "work/work.h"
 
 enum {
@@ -43,9 +43,8 @@ enum {
 struct dump {
     const struct work *work;
     struct store *store;
-    char *conninfo; /* secret */
-    char id[40];
-    char prefix[128];     /* key of the backup's folder, no slash at the end */
+    char *conninfo;       /* secret */
+    struct making making; /* refreshed while the run lives */
     char application[64]; /* application_name of every session of this run */
     struct pg_programs programs;
     struct volume_options options;
@@ -53,9 +52,8 @@ struct dump {
     int workers;
     int server_version; /* as PQserverVersion */
     bool is_standby;
-    struct started *started; /* refreshed while the run lives */
-    pthread_mutex_t mutex;   /* guards objects, databases and notices */
-    json_t *objects;         /* of the manifest: name, size, sha256, plain_bytes */
+    pthread_mutex_t mutex; /* guards objects, databases and notices */
+    json_t *objects;       /* of the manifest: name, size, sha256, plain_bytes */
     json_t *databases;
     json_t *notices; /* of the database being dumped */
     atomic_llong bytes_source, bytes_stored;

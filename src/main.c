@@ -53,6 +53,7 @@ int main(int argc, char **argv)
     struct error err = ERROR_NONE;
     int rc = run(&globals, argc, argv, &err);
     strv_clear(&globals.policy_paths);
+    rc = command_settle(argc, argv, rc, &err);
     if (rc && err.message[0])
         log_error(NULL, &err);
     return error_exit_status(rc);

@@ -137,6 +137,13 @@ const char *error_cure(const struct error *err)
     return row && row->cure ? row->cure : "";
 }
 
+void error_keep_cure(struct error *err)
+{
+    const char *cure = error_cure(err);
+    if (cure != err->hint)
+        error_hint(err, "%s", cure);
+}
+
 const char *error_code_name(int code)
 {
     const struct code_row *row = find_code(code);

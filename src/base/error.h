@@ -22,7 +22,8 @@
 
 /*
  * X(enumerator, name in JSON, exit status of the program, worth another try, cure)
- * Exit statuses: 1 the work failed, 2 usage or policy, 3 could not tell, 4 busy, 5 interrupted. The
+ * Exit statuses: 1 the work failed, 2 usage or policy, 3 could not tell, 4 busy, 5 interrupted; 126
+ * is how a restore_command makes PostgreSQL stop instead of taking WAL for ended. The
  * cure is the hint of an error that was given none of its own; NULL where only the place knows.
  */
 #define ERROR_LIST(X)                                                                              \
@@ -53,6 +54,9 @@
     X(ERR_TIMEOUT, "timeout", 1, true, "raise timeout: of the job, or find out what was slow")     \
     X(ERR_BUSY, "busy", 4, true, "wait for the other run to end; \"pgcairn status\" shows it")     \
     X(ERR_INTERRUPTED, "interrupted", 5, false, "nothing half-written was left; run it again")     \
+    X(ERR_DOUBT, "doubt", 126, true,                                                               \
+      "recovery stops here, because going on might lose what comes later; mend the cause, and "    \
+      "start the server again")                                                                    \
     X(ERR_CHILD, "child", 1, false, "run the program by hand with the same connection to see more")
 
 enum error_code {
@@ -101,6 +105,9 @@ int error_as_unknown(struct error *err);
 
 /* The hint, or else the cure of the error's code; "" when there is neither. */
 const char *error_cure(const struct error *err);
+
+/* Makes that the hint, before the code is changed. */
+void error_keep_cure(struct error *err);
 
 const char *error_code_name(int code);      /* "no_space" */
 int error_code_from_name(const char *name); /* ERR_OK when no code has that name */

@@ -274,6 +274,20 @@ int command_dispatch(const struct globals *globals, int argc, char **argv, struc
     return rc ? rc : command->run(globals, &arguments, err);
 }
 
+int command_settle(int argc, char **argv, int rc, struct error *err)
+{
+    bool is_fetch = false, is_standby = false;
+    for (int i = 1; i < argc; i++) {
+        is_fetch |= strcmp(argv[i - 1], "wal") == 0 && strcmp(argv[i], "fetch") == 0;
+        is_standby |= strcmp(argv[i], "--standby") == 0;
+    }
+    if (rc == 0 || rc == ERR_NOT_FOUND || !is_fetch)
+        return rc;
+    error_keep_cure(err);
+    err->code = is_standby ? ERR_FAILED : ERR_DOUBT;
+    return err->code;
+}
+
 int command_print_json(json_t *document, struct error *err)
 {
     if (!document)

@@ -65,6 +65,11 @@ struct command {
 /* Finds the command, parses its arguments, runs it. Prints help for `help` and --help. */
 int command_dispatch(const struct globals *globals, int argc, char **argv, struct error *err);
 
+/* What the caller of the program must see of an error, whoever found it: of "wal fetch" everything
+ * but a file's certain absence is ERR_DOUBT (for a standby, which asks again, ERR_FAILED), also
+ * when the arguments or the policy are wrong. */
+int command_settle(int argc, char **argv, int rc, struct error *err);
+
 /* Prints a document on stdout, keys in the order they were set, and releases it. ERR_IO when stdout
  * can't take it. */
 int command_print_json(json_t *document, struct error *err);

@@ -26,6 +26,9 @@
     X(COMMAND_HOLD_LIST)    \
     X(COMMAND_HOLD_RELEASE) \
     X(COMMAND_CRON_NEXT)    \
+    X(COMMAND_WAL_PUSH)     \
+    X(COMMAND_WAL_FETCH)    \
+    X(COMMAND_WAL_AHEAD)    \
     X(COMMAND_CLUSTER_ADOPT)
 
 #define X(name) extern const struct command name;

@@ -156,6 +156,40 @@ int repository_admit_cluster(struct repository *repository, const struct reposit
     return rc;
 }
 
+int repository_read_system(const struct repository *repository,
+                           char system_identifier[REPOSITORY_SYSTEM_IDENTIFIER_MAX + 1],
+                           struct error *err)
+{
+    _cleanup_(json_release) json_t *cluster = NULL;
+    char key[STORE_KEY_MAX + 1];
+    const char *current;
+    int rc = repository_key(repository, key, err, "cluster.json");
+    if (!rc)
+        rc = read_cluster(repository, key, &cluster, &current, err);
+    if (!rc && !is_system_identifier(current))
+        rc = error_set(err, ERR_CORRUPT, "%s: \"%.50s\" is no system identifier", key, current);
+    if (!rc)
+        snprintf(system_identifier, REPOSITORY_SYSTEM_IDENTIFIER_MAX + 1, "%s", current);
+    return rc;
+}
+
+int repository_check_cluster(const struct repository *repository, const char *system_identifier,
+                             struct error *err)
+{
+    _cleanup_(json_release) json_t *cluster = NULL;
+    struct repository_server server = {.system_identifier = system_identifier};
+    char key[STORE_KEY_MAX + 1];
+    const char *current;
+    int rc = repository_key(repository, key, err, "cluster.json");
+    if (!rc)
+        rc = read_cluster(repository, key, &cluster, &current, err);
+    if (rc)
+        return rc;
+    return strcmp(current, system_identifier) == 0
+               ? 0
+               : refuse_foreign(repository, &server, current, err);
+}
+
 /* Puts the server's system into the document, new or known, and makes it the current one. */
 static int make_current(json_t *cluster, const struct repository_server *server, int64_t now_us,
                         struct error *err)

@@ -52,6 +52,15 @@ int repository_prepare(struct repository *repository, struct error *err);
 int repository_admit_cluster(struct repository *repository, const struct repository_server *server,
                              int64_t now_us, struct error *err);
 
+/* The same question without a note: ERR_NOT_FOUND when no server was ever admitted. */
+int repository_check_cluster(const struct repository *repository, const char *system_identifier,
+                             struct error *err);
+
+/* The admitted one; ERR_NOT_FOUND when there is none. */
+int repository_read_system(const struct repository *repository,
+                           char system_identifier[REPOSITORY_SYSTEM_IDENTIFIER_MAX + 1],
+                           struct error *err);
+
 /* Makes this server the cluster, with evidence. *ret_previous (the caller frees) is the identifier
  * before, NULL when there was none; equal to the server's own when nothing had to change. */
 int repository_adopt_cluster(struct repository *repository, const struct repository_server *server,

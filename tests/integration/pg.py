@@ -132,7 +132,8 @@ def private_install(root):
 class Server:
     """One PostgreSQL server. The superuser is postgres; the folder is gone after stop()."""
 
-    def __init__(self, name="main", config=None, port=None):
+    def __init__(self, name="main", config=None, port=None, initdb=(), origin=None):
+        """initdb: further options of it. origin: a server to make a copy of, without its WAL."""
         self.name = name
         self.config = config or {}
         self.port = port or free_port()
@@ -147,28 +148,39 @@ class Server:
         self.bindir, self.sharedir = private_install(self.root / "install")
         self.socket_dir.mkdir()
         own(self.socket_dir, self.user)
-        self._initdb()
+        if origin:
+            self._copy(origin)
+        else:
+            self._initdb(initdb)
+        self.configure(listen_addresses="127.0.0.1", port=self.port, unix_socket_directories=self.socket_dir,
+                       **self.config)
 
-    def _initdb(self):
+    def _copy(self, origin):
+        subprocess.run([BINDIR / "pg_basebackup", "-D", self.data, "-X", "none", "-c", "fast", "--no-sync"],
+                       check=True, env=origin.environment(), cwd="/", stderr=subprocess.DEVNULL,
+                       **as_user(self.user))
+
+    def configure(self, **settings):
+        """Settings for the next start."""
+        with open(self.data / "postgresql.conf", "a", encoding="utf-8") as conf:
+            for key, value in settings.items():
+                text = str(value).replace("'", "''")
+                conf.write(f"{key} = '{text}'\n")
+
+    def _initdb(self, options):
         pwfile = self.root / "pwfile"
         pwfile.write_text(PASSWORD + "\n")
         own(pwfile, self.user)
         subprocess.run(
             [self.bindir / "initdb", "-D", self.data, "-U", "postgres", "-E", "UTF8",
              "--locale=C.UTF-8", "--no-sync", "--auth-local=trust",
-             "--auth-host=scram-sha-256", "--pwfile", pwfile],
+             "--auth-host=scram-sha-256", "--pwfile", pwfile, *options],
             check=True, stdout=subprocess.DEVNULL, env=clean_environment(), cwd="/",
             **as_user(self.user))
         pwfile.unlink()
-        settings = {
-            "listen_addresses": "127.0.0.1", "port": self.port,
-            "unix_socket_directories": self.socket_dir, "fsync": "off", "full_page_writes": "off",
-            "synchronous_commit": "off", "shared_buffers": "64MB", "max_connections": 50,
-            "max_prepared_transactions": 5, "autovacuum": "off", "jit": "off", "timezone": "UTC",
-            "log_line_prefix": "%m [%p] %a ", "max_locks_per_transaction": 256, **self.config}
-        with open(self.data / "postgresql.conf", "a", encoding="utf-8") as conf:
-            for key, value in settings.items():
-                conf.write(f"{key} = '{value}'\n")
+        self.configure(fsync="off", full_page_writes="off", synchronous_commit="off", shared_buffers="64MB",
+                       max_connections=50, max_prepared_transactions=5, autovacuum="off", jit="off",
+                       timezone="UTC", log_line_prefix="%m [%p] %a ", max_locks_per_transaction=256)
 
     def start(self):
         self.log.touch()

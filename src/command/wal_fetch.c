@@ -1,0 +1,78 @@
+/* wal fetch: one WAL file out of the repository, as restore_command wants it; and wal ahead, which
+ * it starts. Their exit status is command_settle()'s. */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "base/log.h"
+#include "base/state.h"
+#include "command/commands.h"
+#include "command/opened.h"
+#include "work/wal_ahead.h"
+#include "work/wal_fetch.h"
+#include "work/work.h"
+
+static int wal_fetch_run(const struct globals *globals, const struct arguments *arguments,
+                         struct error *err)
+{
+    _cleanup_(policy_set_freep) struct policy_set *set = NULL;
+    _cleanup_(freep) char *state = NULL;
+    struct wal_fetch fetch = {.name = arguments->words.items[1],
+                              .destination = arguments->words.items[2],
+                              .policy_paths = &globals->policy_paths,
+                              .is_standby = argument_flag(arguments, "standby")};
+    struct error reason = ERROR_NONE;
+    work_catch_signals();
+    int rc = opened_policy(globals, arguments->words.items[0], &set, &fetch.policy, err);
+    if (rc) /* that a policy is not found is no absence of WAL */
+        return rc == ERR_NOT_FOUND ? ERR_POLICY : rc;
+    if (!argument_flag(arguments, "alone") && state_folder(&state, &reason))
+        log_line(LOG_DEBUG, "nothing is fetched ahead: %s", reason.message);
+    fetch.state = state;
+    return wal_fetch(&fetch, err);
+}
+
+static const struct command_option FETCH_OPTIONS[] = {
+    {"standby", OPTION_FLAG, NULL, "for a standby, which asks again: exit 1 on doubt too"},
+    {"alone", OPTION_FLAG, NULL, "this file only: nothing is fetched ahead"},
+    {0},
+};
+
+const struct command COMMAND_WAL_FETCH = {
+    .name = "wal fetch",
+    .usage = "CLUSTER NAME DEST [--standby] [--alone]",
+    .summary = "put a stored WAL file at a place: for restore_command",
+    .examples = "  pgcairn wal fetch automatos 000000010000000000000003 pg_wal/RECOVERYXLOG",
+    .min_words = 3,
+    .max_words = 3,
+    .options = FETCH_OPTIONS,
+    .run = wal_fetch_run,
+};
+
+/* The server's log is not ours to hold open: nobody reads what this says. */
+static void leave_stderr(void)
+{
+    _cleanup_(closep) int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (fd >= 0)
+        dup2(fd, STDERR_FILENO);
+}
+
+static int wal_ahead_command(const struct globals *globals, const struct arguments *arguments,
+                             struct error *err)
+{
+    _cleanup_(policy_set_freep) struct policy_set *set = NULL;
+    const struct policy *policy;
+    leave_stderr();
+    work_catch_signals();
+    int rc = opened_policy(globals, arguments->words.items[0], &set, &policy, err);
+    return rc ? rc
+              : wal_ahead_run(policy, arguments->words.items[1], arguments->words.items[2], err);
+}
+
+const struct command COMMAND_WAL_AHEAD = {
+    .name = "wal ahead",
+    .usage = "CLUSTER FOLDER SYSTEM",
+    .summary = "fetch segments ahead of a recovery: what wal fetch starts, and ends by itself",
+    .min_words = 3,
+    .max_words = 3,
+    .run = wal_ahead_command,
+};

@@ -1,0 +1,363 @@
+"""WAL archived and fetched by a real server: nothing lost, nothing foreign, nothing short."""
+import os
+import random
+import shutil
+import subprocess
+import time
+
+import pytest
+from archive import Archive, hex_name, scratch
+from cairn import assert_error
+from pg import Server, as_user, clean_environment, own, wait_until
+
+SEGMENT = 16 << 20
+FILL = "create table if not exists t (a int, b text); insert into t select g, md5(g::text) from generate_series(1, 5000) g"
+
+
+@pytest.fixture
+def made():
+    """Servers that are stopped after the test: made(Server(...))."""
+    servers = []
+
+    def keep(server):
+        servers.append(server)
+        return server
+
+    yield keep
+    for server in reversed(servers):
+        server.stop()
+
+
+@pytest.fixture
+def archiving(made):
+    """A server that archives, with its archive."""
+    server = made(Server("wal"))
+    archive = Archive(server)
+    server.configure(**archive.settings())
+    server.start()
+    return archive
+
+
+@pytest.fixture
+def backlog(made):
+    """A server that was stopped with nothing archived, so that a test can push by hand."""
+    server = made(Server("backlog"))
+    archive = Archive(server)
+    server.configure(**archive.settings(archive_command="false"))
+    server.start()
+    for _ in range(6):
+        server.psql("postgres", FILL + "; select pg_switch_wal()")
+    server.halt()
+    archive.ready = sorted(p.name.removesuffix(".ready")
+                           for p in (server.data / "pg_wal/archive_status").glob("*.ready"))
+    assert len(archive.ready) >= 6
+    return archive
+
+
+def total(server):
+    return server.psql("postgres", "select count(*), sum(a::bigint), md5(string_agg(b, '' order by a, b)) from t")
+
+
+# -- push ----------------------------------------------------------------------------------------
+
+
+def test_push_stores_the_file_and_those_behind_it(backlog):
+    names = backlog.ready
+    backlog.push(names[0])
+    assert sorted(backlog.segments()) == names
+    for name in names:
+        assert backlog.plain(name) == (backlog.server.data / "pg_wal" / name).read_bytes()
+    assert len(backlog.plain(names[0])) == SEGMENT
+
+
+def test_what_was_stored_ahead_is_answered_without_the_repository(backlog):
+    names = backlog.ready
+    backlog.push(names[0])
+    backlog.repository.rename(backlog.root / "away")
+    for name in names:
+        backlog.push(name)
+        backlog.run("push", "demo", f"pg_wal/{name}", program="pgcairn-wal")
+    touched = backlog.server.data / "pg_wal" / names[3]
+    os.utime(touched)
+    (backlog.root / "repository").write_text("in the way")
+    for program, words in (("pgcairn", ["wal"]), ("pgcairn-wal", [])):
+        backlog.run(*words, "push", "demo", f"pg_wal/{names[3]}", program=program, expect=(1, 3))
+    # Another policy may mean another repository: its marks are not believed.
+    backlog.write()
+    backlog.run("push", "demo", f"pg_wal/{names[4]}", program="pgcairn-wal", expect=(1, 3))
+
+
+def test_same_content_again_is_success_other_is_refused(backlog):
+    names = backlog.ready
+    backlog.push(names[0])
+    shutil.rmtree(backlog.state / "wal")
+    backlog.push(names[0])
+    (stored,) = backlog.segments()[names[1]]
+    path = backlog.server.data / "pg_wal" / names[1]
+    content = bytearray(path.read_bytes())
+    content[SEGMENT // 2] ^= 1
+    path.write_bytes(content)
+    run = backlog.push(names[1], expect=1)
+    assert_error(run, names[1], "other content", "not overwritten", "cluster of its own")
+    assert backlog.segments()[names[1]] == [stored]
+
+
+def test_behind_a_failure_nothing_is_marked(backlog):
+    names = backlog.ready
+    with open(backlog.server.data / "pg_wal" / names[3], "r+b") as bad:
+        bad.truncate(SEGMENT // 2)
+    backlog.push(names[0])
+    stored = backlog.segments()
+    assert names[3] not in stored and set(names[:3]) <= set(stored)
+    marks = (backlog.state / "wal/demo/marks").read_text()
+    assert [n in marks for n in names[:6]] == [True, True, True, False, False, False]
+    assert_error(backlog.push(names[3], expect=1), names[3], "8388608 bytes, a segment has 16777216")
+    backlog.push(names[4])
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda b: b[:100], ["too short", "100"]),
+    (lambda b: b"", ["too short"]),
+    (lambda b: b"\0" * SEGMENT, ["magic number"]),
+    (lambda b: b + b"\0" * 8192, ["16785408 bytes"]),
+    (lambda b: b[:24] + b"\1" * 8 + b[32:], ["72340172838076673", "data directory is that of"]),
+    (lambda b: b[:4] + b"\7" + b[5:], ["timeline 7"]),
+    (lambda b: b[:8] + b"\0\0\0\0\1\0\0\0" + b[16:], ["position 1/0"]),
+])
+def test_what_is_no_segment_of_this_server_is_refused(backlog, change, words):
+    name = backlog.ready[2]
+    path = backlog.server.data / "pg_wal" / name
+    path.write_bytes(change(path.read_bytes()))
+    run = backlog.push(name, expect=1)
+    assert all(w in run.err for w in words if w != "100"), str(run)
+    assert name not in backlog.segments()
+
+
+def test_a_wrong_call_of_push(backlog):
+    assert_error(backlog.push("rubbish", expect=2), "no WAL file", "pgcairn-wal push demo %p")
+    assert_error(backlog.push(hex_name(9, 9), expect=1), hex_name(9, 9), "No such file")
+    run = backlog.run("push", "elsewhere", f"pg_wal/{backlog.ready[0]}", program="pgcairn-wal", expect=2)
+    assert "elsewhere" in run.err
+    assert not backlog.segments()
+
+
+def test_two_pushes_of_one_file_at_once(backlog):
+    name = backlog.ready[0]
+    words = [str(backlog.bin / "pgcairn"), "-c", str(backlog.policy_file), "wal", "push", "demo", f"pg_wal/{name}"]
+    env = clean_environment(STATE_DIRECTORY=str(backlog.state))
+    children = [subprocess.Popen(words, cwd=backlog.server.data, env=env, **as_user(backlog.user)) for _ in range(4)]
+    assert [c.wait(60) for c in children] == [0] * 4
+    assert all(len(objects) == 1 for objects in backlog.segments().values())
+    assert name in backlog.segments()
+
+
+def test_one_cluster_has_one_server(archiving, made):
+    """Two servers with one policy: the second one's WAL is refused, and the server keeps it."""
+    archiving.server.psql("postgres", FILL)
+    archiving.switch()
+    other = made(Server("foreign"))
+    foreign = Archive(other, repository=archiving.repository)
+    own(archiving.repository, foreign.user)
+    other.configure(**foreign.settings())
+    other.start()
+    before = archiving.segments()
+    other.psql("postgres", FILL + "; select pg_switch_wal()")
+    other.wait_for("select failed_count > 0 from pg_stat_archiver")
+    assert "system identifier" in other.log.read_text() and "cluster adopt demo" in other.log.read_text()
+    assert archiving.segments() == before
+    # A cluster of its own on the same prefix is welcome.
+    second = Archive(other, cluster="second", repository=archiving.repository, name="second")
+    other.configure(**second.settings())
+    other.psql("postgres", "select pg_reload_conf()")
+    other.wait_for("select archived_count > 0 from pg_stat_archiver")
+    assert archiving.segments() == before and second.segments()
+
+
+# -- fetch ---------------------------------------------------------------------------------------
+
+
+def test_recovery_gives_back_every_row(archiving, made):
+    server = archiving.server
+    server.psql("postgres", FILL)
+    copy = made(archiving.copy())
+    for _ in range(24):
+        server.psql("postgres", FILL + "; select pg_switch_wal()")
+    archiving.switch()
+    archiving.recover(copy)
+    copy.wait_for("select not pg_is_in_recovery()")
+    assert total(copy) == total(server)
+    leftovers = [p.name for p in (copy.data / "pg_wal").iterdir() if "pgcairn" in p.name]
+    assert not leftovers
+    wait_until(lambda: not archiving.own_processes(), 40, "the helper ends by itself")
+    assert not list((archiving.state / "wal/demo/ahead").iterdir())
+
+
+def test_exit_statuses_of_fetch(backlog):
+    names = backlog.ready
+    backlog.push(names[0])
+    target = scratch() / "file"
+    (first,) = backlog.segments()[names[0]]
+    backlog.fetch(names[1], target)
+    assert target.read_bytes() == (backlog.server.data / "pg_wal" / names[1]).read_bytes()
+    target.unlink()
+    last = int(names[-1], 16)
+    beyond = f"{last + 1:024X}"
+    backlog.fetch(beyond, target, expect=1)
+    backlog.fetch("00000002.history", target, expect=1)
+    backlog.segments()[names[2]][0].unlink()
+    assert_error(backlog.fetch(names[2], target, expect=126), "hole", names[2], "wal status demo")
+    backlog.fetch(names[2], target, "--standby", expect=1)
+    shutil.copy(first, first.with_name(first.name.replace(names[0], names[1])))
+    assert_error(backlog.fetch(names[1], target, expect=126), "2 different contents")
+    (damaged,) = backlog.segments()[names[3]]
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    backlog.fetch(names[3], target, expect=126)
+    backlog.fetch(names[3], target, "--standby", expect=1)
+    os.replace(first, backlog.segments()[names[4]][0])
+    assert_error(backlog.fetch(names[4], target, expect=126), "another SHA-256")
+    assert_error(backlog.fetch("rubbish", target, expect=126), "no WAL file")
+    assert not target.exists() and not list(target.parent.iterdir())
+    shutil.rmtree(target.parent)
+
+
+def test_a_wrong_call_of_fetch_stops_recovery(backlog):
+    """Exit status 2 would tell the server that WAL ends here."""
+    name = backlog.ready[0]
+    backlog.run("wal", "fetch", "demo", name, expect=126)
+    backlog.run("wal", "fetch", "elsewhere", name, "/tmp/x", expect=126)
+    backlog.run("wal", "fetch", "elsewhere", name, "/tmp/x", "--standby", expect=1)
+    backlog.run("wal", "fetch", "demo", name, "/tmp/x", "--sandby", expect=126)
+    backlog.run("fetch", "elsewhere", name, "/tmp/x", program="pgcairn-wal", expect=126)
+    backlog.policy["surprise"] = 1
+    backlog.write()
+    backlog.run("fetch", "demo", name, "/tmp/x", program="pgcairn-wal", expect=126)
+
+
+def test_a_hole_stops_recovery_and_does_not_end_it(archiving, made):
+    server = archiving.server
+    server.psql("postgres", FILL)
+    copy = made(archiving.copy())
+    for _ in range(6):
+        server.psql("postgres", FILL)
+        archiving.switch()
+    names = sorted(n for n in archiving.segments() if len(n) == 24)
+    (hole,) = archiving.segments()[names[-3]]
+    away = archiving.root / hole.name
+    hole.rename(away)
+    with pytest.raises(RuntimeError):
+        archiving.recover(copy)
+    log = copy.log.read_text()
+    assert "a hole" in log and "selected new timeline" not in log
+    away.rename(hole)
+    copy.start()
+    copy.wait_for("select not pg_is_in_recovery()")
+    assert total(copy) == total(server)
+
+
+def test_a_repository_that_is_away(archiving, made):
+    server = archiving.server
+    server.psql("postgres", FILL)
+    copy = made(archiving.copy())
+    archiving.switch()
+    away = archiving.root / "away"
+    archiving.repository.rename(away)
+    with pytest.raises(RuntimeError):
+        archiving.recover(copy)
+    assert "holds no WAL of cluster" in copy.log.read_text()
+    away.rename(archiving.repository)
+    copy.start()
+    copy.wait_for("select not pg_is_in_recovery()")
+    assert total(copy) == total(server)
+
+
+def test_a_standby_waits_for_what_is_missing(archiving, made):
+    server = archiving.server
+    server.psql("postgres", FILL)
+    copy = made(archiving.copy())
+    archiving.recover(copy, standby=True, hot_standby="on", wal_retrieve_retry_interval="200ms")
+    away = archiving.root / "away"
+    archiving.repository.rename(away)
+    time.sleep(1)
+    away.rename(archiving.repository)
+    server.psql("postgres", "create table late as select 1 as a")
+    archiving.switch()
+    copy.wait_for("select to_regclass('late') is not null")
+    assert copy.psql("postgres", "select pg_is_in_recovery()") == "t"
+
+
+def test_promotion_and_the_second_timeline(archiving, made):
+    server = archiving.server
+    server.psql("postgres", FILL)
+    copy, third = made(archiving.copy()), made(archiving.copy("third"))
+    archiving.recover(copy, standby=True, hot_standby="on")
+    server.psql("postgres", FILL)
+    archiving.switch()
+    copy.wait_for("select sum(1) = 10000 from t")
+    server.halt()
+    copy.configure(**{**archiving.settings(), "archive_mode": "on"})
+    copy.halt()
+    copy.start()
+    copy.psql("postgres", "select pg_promote()")
+    copy.psql("postgres", FILL)
+    archiving.server = copy
+    archiving.switch()
+    names = archiving.segments()
+    assert "00000002.history" in names and any(n.startswith("00000002") and len(n) == 24 for n in names)
+    archiving.recover(third)
+    third.wait_for("select not pg_is_in_recovery()")
+    assert total(third) == total(copy)
+    assert third.psql("postgres", "select timeline_id from pg_control_checkpoint()") == "3"
+
+
+@pytest.mark.parametrize("megabytes", [1, 64])
+def test_other_segment_sizes(made, megabytes):
+    server = made(Server("sizes", initdb=[f"--wal-segsize={megabytes}"]))
+    archive = Archive(server)
+    server.configure(**archive.settings(min_wal_size="128MB", max_wal_size="512MB"))
+    server.start()
+    server.psql("postgres", FILL)
+    copy = made(archive.copy())
+    for _ in range(5):
+        server.psql("postgres", FILL)
+        archive.switch()
+    assert len(archive.plain(archive.switch())) == megabytes << 20
+    archive.recover(copy)
+    copy.wait_for("select not pg_is_in_recovery()")
+    assert total(copy) == total(server)
+
+
+def crash(server):
+    """kill -9 of the postmaster, then the next start, as soon as the dead one's children let it."""
+    server.process.kill()
+    server.process.wait()
+
+    def started():
+        try:
+            return server.start()
+        except RuntimeError:
+            return None
+    wait_until(started, 30, "the crashed server starts again")
+
+
+@pytest.mark.slow
+def test_kill_and_crash_at_random_moments(archiving, made):
+    """kill -9 of push while it works, and of the whole server: nothing is lost, nothing is doubled."""
+    server = archiving.server
+    server.program("pgbench", "-i", "-q", "-s", "2")
+    copy = made(archiving.copy())
+    rounds = random.Random(4)
+    killed = 0
+    for number in range(50):
+        server.psql("postgres", FILL + f"; insert into t values ({number}, 'round'); select pg_switch_wal()")
+        time.sleep(rounds.uniform(0, 0.08))
+        killed += archiving.kill_one()
+        if number % 17 == 16:
+            crash(server)
+    assert killed > 5
+    archiving.switch()
+    server.wait_for("select true")
+    assert all(len(objects) == 1 for objects in archiving.segments().values())
+    archiving.recover(copy)
+    copy.wait_for("select not pg_is_in_recovery()", seconds=120)
+    assert total(copy) == total(server)
+

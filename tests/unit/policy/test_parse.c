@@ -108,7 +108,7 @@ static const struct {
     {CASE_HEAD "jobs: {a: {schedule: \"1 2 * * *\"}}\n",
      "4:8: job \"a\" has no type: (available: dump, snapshot, vacuum, prune)\n"},
     {CASE_HEAD "jobs: {a: {type: backup}}\n",
-     "4:18: unknown job type \"backup\" (available: dump, vacuum, prune)\n"},
+     "4:18: unknown job type \"backup\" (available: dump, snapshot, vacuum, prune)\n"},
     {CASE_HEAD "jobs: {a: {type: dump, keep: {}}}\n",
      "4:30: \"keep\" must be a mapping with at least one of within, last, hourly, daily, weekly, "
      "monthly, yearly\n"},

@@ -91,7 +91,7 @@ class S3Repository(Repository):
         self.service, self.bucket, self.prefix = service, bucket, prefix
         self.url = f"s3://{bucket.name}/{prefix}"
         self.secret = service.secret
-        self.words_when_hidden = (service.access_key_id,)
+        self.words_when_hidden = (self.url, "secret_access_key")
 
     def policy(self):
         return {"url": self.url, "s3": self.service.policy()}

@@ -16,11 +16,14 @@ postgresql=17 renamed=t64 old_zones=tzdata-legacy
 if grep -qs '^VERSION_ID="\{0,1\}12' /etc/os-release; then
     postgresql=15 renamed="" old_zones=""
 fi
-run_packages="libpq5 libarchive13$renamed libyaml-0-2 libjansson4 libsqlite3-0 libssl3$renamed zlib1g
+run_packages="libpq5 libarchive13$renamed libcurl4$renamed libexpat1 libyaml-0-2 libjansson4 libsqlite3-0
+    libssl3$renamed zlib1g
     postgresql-client-$postgresql tzdata ca-certificates"
 build_packages="gcc clang cmake ninja-build pkg-config libc6-dev libpq-dev libarchive-dev
-    libyaml-dev libjansson-dev libsqlite3-dev libssl-dev zlib1g-dev libcmocka-dev"
+    libyaml-dev libjansson-dev libsqlite3-dev libssl-dev libcurl4-openssl-dev libexpat1-dev zlib1g-dev
+    libcmocka-dev"
 test_packages="postgresql-$postgresql postgresql-contrib pgbouncer zstd tar python3 python3-pytest
+    curl openssl ceph-mon ceph-osd radosgw ceph-common
     clang-format procps util-linux $old_zones"
 
 case "${1:-}" in

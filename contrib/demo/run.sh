@@ -1,8 +1,10 @@
 #!/bin/sh
-# The logical tier of pgcairn in one go: sh contrib/demo/run.sh
+# The logical tier of pgcairn in one go: sh contrib/demo/run.sh [--s3]
+#
+# With --s3 the repository is a bucket of a throw-away S3 server (tests/s3/server.sh).
 #
 # Installs what is needed, builds, starts a throw-away PostgreSQL with an application's database, runs
-# the jobs of a policy once into a file:// repository, restores the dump into a new database, proves
+# the jobs of a policy once into a repository, restores the dump into a new database, proves
 # the two equal, shows what is kept and what runs next, and cleans up, also when it is interrupted.
 # Root or a user with sudo; PostgreSQL itself never runs as root.
 set -eu
@@ -12,6 +14,15 @@ pg_bin=/usr/lib/postgresql/15/bin
 scale=${PGCAIRN_DEMO_SCALE:-5} # 5 is a database of about 80 MB
 folder=""
 postmaster=""
+s3=""
+case ${1:-} in
+--s3) s3=yes ;;
+"") ;;
+*)
+    echo "usage: sh contrib/demo/run.sh [--s3]" >&2
+    exit 2
+    ;;
+esac
 
 bold="" plain=""
 if [ -t 1 ]; then
@@ -37,6 +48,9 @@ clean_up() {
         while kill -0 "$postmaster" 2>/dev/null; do
             sleep 0.1
         done
+    fi
+    if [ -n "${S3_DIR:-}" ]; then
+        sh "$top/tests/s3/server.sh" stop || true
     fi
     if [ -n "$folder" ]; then
         if [ "$status" -ne 0 ] && [ -f "$folder/server.log" ]; then
@@ -64,6 +78,9 @@ fi
 
 step "Install what is needed (packaging/install-deps.sh)"
 sh "$top/packaging/install-deps.sh"
+if [ -n "$s3" ]; then
+    S3_DIR=${TMPDIR:-/tmp} sh "$top/tests/s3/server.sh" install
+fi
 echo "everything is there"
 if [ "$(id -u)" -eq 0 ] && id postgres >/dev/null 2>&1; then
     server_user=postgres
@@ -107,6 +124,31 @@ export PGHOST PGUSER
 psql="$pg_bin/psql -X -q -v ON_ERROR_STOP=1"
 $psql -At -d postgres -c "select version()"
 
+url=file://$folder/repository
+s3_section=""
+if [ -n "$s3" ]; then
+    step "Start a throw-away S3 server, with a bucket"
+    S3_AK=demo-key S3_SK=demo-secret-$$ S3_PORT=${PGCAIRN_DEMO_S3_PORT:-9470}
+    mkdir "$folder/s3"
+    S3_DIR=$folder/s3
+    export S3_DIR S3_PORT S3_AK S3_SK
+    sh "$top/tests/s3/server.sh" start
+    empty=$(printf '' | sha256sum | cut -d ' ' -f 1)
+    # A signed request to the server.
+    s3_request() {
+        curl -sS -f -H "x-amz-content-sha256: $empty" --aws-sigv4 aws:amz:us-east-1:s3 -u "$S3_AK:$S3_SK" "$@"
+    }
+    s3_request -X PUT "http://127.0.0.1:$S3_PORT/demo-backups"
+    url=s3://demo-backups/prod
+    s3_section="
+  s3:
+    endpoint: http://127.0.0.1:$S3_PORT
+    region: us-east-1
+    access_key_id: \${S3_AK}
+    secret_access_key: \${S3_SK}"
+    echo "http://127.0.0.1:$S3_PORT/demo-backups"
+fi
+
 step "An application's database, with rows"
 "$pg_bin/createdb" app
 $psql -v scale="$scale" -f "$top/tests/integration/app.sql" app
@@ -128,7 +170,7 @@ postgres:
   databases: ["app"]
 
 repository:
-  url: file://$folder/repository
+  url: $url$s3_section
 
 jobs:
   nightly: {type: dump,   schedule: "0 2 * * *",   keep: {within: 30d, last: 3}, jobs: 2}
@@ -137,6 +179,7 @@ jobs:
 END
 cat "$PGCAIRN_POLICY"
 show policy check
+show check
 
 step "Run its jobs once"
 show run demo/nightly
@@ -146,7 +189,11 @@ show run demo/prune
 step "What the repository holds"
 show list
 echo
-(cd "$folder/repository" && find . -type f | sort | sed 's/^/  /')
+if [ -n "$s3" ]; then
+    s3_request "http://127.0.0.1:$S3_PORT/demo-backups?list-type=2" | grep -o '<Key>[^<]*' | sed 's/<Key>/  /'
+else
+    (cd "$folder/repository" && find . -type f | sort | sed 's/^/  /')
+fi
 
 step "Restore into a new database"
 show restore dump demo latest --into app_restored

@@ -9,6 +9,7 @@
 #include "command/opened.h"
 #include "repository/catalogue.h"
 #include "retention/retention.h"
+#include "work/open_repository.h"
 
 static json_t *keep_of(const struct retention_decision *decision)
 {
@@ -74,7 +75,7 @@ static int add_cluster(const struct policy *policy, const char *kind, struct tab
     _cleanup_(zones_clear) struct zones zones = {0};
     _cleanup_(retention_plan_clear) struct retention_plan plan = {0};
     int64_t now_us = instant_now_us();
-    int rc = repository_open(policy->repository_url, NULL, policy->cluster, &repository, err);
+    int rc = work_open_repository(policy, NULL, &repository, err);
     if (!rc)
         rc = catalogue_read(repository, now_us, &facts, err);
     if (!rc)

@@ -1,6 +1,7 @@
 #include "command/opened.h"
 
 #include "base/log.h"
+#include "work/open_repository.h"
 
 static const struct policy_problem *first_error(const struct policy_file *file)
 {
@@ -66,8 +67,7 @@ int opened_cluster(const struct globals *globals, const char *cluster, struct op
     struct opened opened = {0};
     int rc = opened_policy(globals, cluster, &opened.set, &opened.policy, err);
     if (!rc)
-        rc = repository_open(opened.policy->repository_url, NULL, opened.policy->cluster,
-                             &opened.repository, err);
+        rc = work_open_repository(opened.policy, NULL, &opened.repository, err);
     if (rc)
         opened_clear(&opened);
     else

@@ -7,11 +7,13 @@
 #include "base/log.h"
 #include "command/commands.h"
 #include "policy/connection.h"
+#include "policy/policy.h"
 
 enum { CLUSTER_MAX = 63, TEXT_MAX = 256 << 10 };
 
 static const struct command_option OPTIONS[] = {
     {"from", OPTION_TEXT, "URL", "take the database and its address from here ($DATABASE_URL)"},
+    {"repository", OPTION_TEXT, "URL", "where backups go: file:///path or s3://bucket/prefix"},
     {NULL, OPTION_FLAG, NULL, NULL},
 };
 
@@ -27,11 +29,19 @@ static const char HEAD[] =
     "  # belongs in the variable, or in a file of mode 0600 named by password_file:\n"
     "  connection: ";
 
+static const char MIDDLE[] = "  max_connections: 8 # the most that pgcairn itself may hold\n"
+                             "\n"
+                             "repository:\n";
+
+static const char FOLDER[] =
+    "  url: file:///srv/pgcairn # not on the disk that holds the database\n";
+
+static const char S3_CHOICES[] =
+    "  # Keys come from the environment, ~/.aws/ or the role of the machine, as for AWS's own tools.\n"
+    "  # s3: {region: eu-central-1}\n"
+    "  # s3: {endpoint: \"https://minio.example.com:9000\"} # MinIO, Ceph and others\n";
+
 static const char TAIL[] =
-    "  max_connections: 8 # the most that pgcairn itself may hold\n"
-    "\n"
-    "repository:\n"
-    "  url: file:///srv/pgcairn # not on the disk that holds the database\n"
     "\n"
     "jobs:\n"
     "  # Every night; each dump is kept for 30 days, and the newest 3 whatever their age.\n"
@@ -120,7 +130,55 @@ static void add_databases(struct buf *out, const char *database)
     buf_add_text(out, "'] # leave it out for all that accept connections\n");
 }
 
-static int write_policy(const char *from, struct buf *out, struct error *err)
+static void add_url(struct buf *out, const char *url)
+{
+    buf_add_text(out, "  url: '");
+    for (; *url; url++) {
+        buf_add_text(out, *url == '$' ? "$" : "");
+        char one[2] = {*url, '\0'};
+        add_single_quoted(out, one);
+    }
+    buf_add_text(out, "'\n");
+}
+
+static const char *no_variable(const char *name, void *context)
+{
+    (void)name;
+    (void)context;
+    return NULL;
+}
+
+/* What the policy would be refused for later is refused here, by the same rules. */
+static int check_url(const char *url, struct error *err)
+{
+    _cleanup_(buf_clear) struct buf text = BUF_INIT(TEXT_MAX);
+    _cleanup_(policy_freep) struct policy *policy = NULL;
+    _cleanup_(policy_problems_clear) struct policy_problems problems = {0};
+    if (url[strcspn(url, "\n\r\t\x7f")])
+        return error_set(err, ERR_USAGE, "--repository: a URL holds no control characters");
+    buf_add_text(&text, "cluster: a\npostgres: {connection: dbname=a}\nrepository:\n");
+    add_url(&text, url);
+    int rc = buf_failed(&text, "the policy", err);
+    if (!rc)
+        rc = policy_parse("", buf_text(&text), text.length, no_variable, NULL, &policy, &problems,
+                          err);
+    for (size_t i = 0; i < problems.count && rc == ERR_POLICY; i++)
+        if (!problems.items[i].is_warning)
+            return error_set(err, ERR_USAGE, "--repository: %s", problems.items[i].message);
+    return rc;
+}
+
+static void add_repository(struct buf *out, const char *url)
+{
+    buf_add_text(out, MIDDLE);
+    if (url)
+        add_url(out, url);
+    else
+        buf_add_text(out, FOLDER);
+}
+
+static int write_policy(const char *from, const char *repository, struct buf *out,
+                        struct error *err)
 {
     struct connection connection = {.count = 0};
     _cleanup_(strv_clear) struct strv notices = STRV_INIT(CONNECTION_NOTICES_MAX);
@@ -136,6 +194,9 @@ static int write_policy(const char *from, struct buf *out, struct error *err)
     rc = add_connection(out, &connection, err);
     database = connection_get(&connection, "dbname");
     add_databases(out, database ? database : "");
+    add_repository(out, repository);
+    if (repository && strncmp(repository, "s3://", 5) == 0)
+        buf_add_text(out, S3_CHOICES);
     buf_add_text(out, TAIL);
     connection_clear(&connection);
     return rc ? rc : buf_failed(out, "the policy", err);
@@ -147,7 +208,10 @@ static int run(const struct globals *globals, const struct arguments *arguments,
     const char *from = argument_text(arguments, "from");
     if (!from)
         from = getenv("DATABASE_URL");
-    int rc = write_policy(from && *from ? from : NULL, &text, err);
+    const char *repository = argument_text(arguments, "repository");
+    int rc = repository ? check_url(repository, err) : 0;
+    if (!rc)
+        rc = write_policy(from && *from ? from : NULL, repository, &text, err);
     if (rc)
         return rc;
     if (globals->json) {
@@ -160,10 +224,11 @@ static int run(const struct globals *globals, const struct arguments *arguments,
 
 const struct command COMMAND_POLICY_INIT = {
     .name = "policy init",
-    .usage = "[--from URL]",
+    .usage = "[--from URL] [--repository URL]",
     .summary = "write a first policy from a connection string, without its password",
     .examples = "pgcairn policy init > /etc/pgcairn/policies/app.yaml\n"
-                "pgcairn policy init --from postgresql://app@db.example.com/app\n",
+                "pgcairn policy init --from postgresql://app@db.example.com/app --repository "
+                "s3://shop-backups/prod\n",
     .min_words = 0,
     .max_words = 0,
     .options = OPTIONS,

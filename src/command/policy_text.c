@@ -1,5 +1,7 @@
 #include "command/policy_text.h"
 
+#include <string.h>
+
 #include "base/units.h"
 #include "policy/connection.h"
 
@@ -133,6 +135,42 @@ static int add_postgres(struct buf *out, const struct policy *policy, struct err
     return rc;
 }
 
+static void add_s3_text(struct buf *out, const char *key, const char *text)
+{
+    if (!text || !*text)
+        return;
+    buf_addf(out, "    %s: ", key);
+    add_quoted(out, text);
+    buf_add_text(out, "\n");
+}
+
+/* Of secrets only that they are there. */
+static void add_s3(struct buf *out, const struct policy_s3 *s3)
+{
+    bool has_secret = s3->secret_access_key && *s3->secret_access_key;
+    bool has_token = s3->session_token && *s3->session_token;
+    buf_add_text(out, "  s3:\n");
+    add_s3_text(out, "region", s3->region);
+    add_s3_text(out, "endpoint", s3->endpoint);
+    buf_addf(out, "    addressing: %s\n", s3_addressing_words[s3->addressing]);
+    add_s3_text(out, "storage_class", s3->storage_class);
+    add_s3_text(out, "sse", s3_sse_words[s3->sse]);
+    add_s3_text(out, "kms_key_id", s3->kms_key_id);
+    buf_addf(out, "    object_lock: %s\n", s3_lock_words[s3->object_lock]);
+    add_s3_text(out, "ca_file", s3->ca_file);
+    add_s3_text(out, "profile", s3->profile);
+    add_s3_text(out, "access_key_id", s3->access_key_id);
+    add_s3_text(out, "secret_access_key", has_secret ? "***" : NULL);
+    add_s3_text(out, "session_token", has_token ? "***" : NULL);
+    if (s3->tags.count) {
+        buf_add_text(out, "    tags: ");
+        add_list(out, &s3->tags);
+        buf_add_text(out, "\n");
+    }
+    add_duration(out, "    retry_for", s3->retry_us);
+    buf_add_text(out, "\n");
+}
+
 static void add_repository(struct buf *out, const struct policy *policy)
 {
     buf_addf(out,
@@ -143,6 +181,8 @@ static void add_repository(struct buf *out, const struct policy *policy)
     else
         buf_add_text(out, "auto}\n");
     buf_addf(out, "  rate_limit: %lld\n", (long long)policy->rate_limit);
+    if (strncmp(policy->repository_url, "s3://", 5) == 0)
+        add_s3(out, &policy->s3);
 }
 
 int policy_text(const struct policy *policy, struct buf *out, struct error *err)

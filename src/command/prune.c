@@ -79,14 +79,14 @@ static int print_json(const struct prune *prune, const char *cluster, int64_t no
         failed = json_array_append_new(warnings, json_string(plan->warnings.items[i])) != 0;
     json_t *document =
         failed ? NULL
-               : json_pack("{s:s, s:o, s:s, s:O, s:I, s:b, s:I, s:I, s:I, s:s?, s:s?, s:O}",
+               : json_pack("{s:s, s:o, s:s, s:O, s:I, s:b, s:I, s:I, s:I, s:I, s:s?, s:s?, s:O}",
                            "cluster", cluster, "at", json_instant(now_us), "plan_hash", plan->hash,
                            "decisions", decisions, "bytes_freed",
                            (json_int_t)(is_applied ? prune->bytes_freed : plan->bytes_freed),
                            "applied", is_applied, "deleted", (json_int_t)prune->deleted, "failed",
-                           (json_int_t)prune->failed, "unfinished", (json_int_t)prune->unfinished,
-                           "refused", plan->refused, "needs_force", plan->needs_force, "warnings",
-                           warnings);
+                           (json_int_t)prune->failed, "locked", (json_int_t)prune->locked,
+                           "unfinished", (json_int_t)prune->unfinished, "refused", plan->refused,
+                           "needs_force", plan->needs_force, "warnings", warnings);
     return document ? command_print_json(document, err) : error_no_memory(err);
 }
 
@@ -118,7 +118,8 @@ static int print_text(const struct prune *prune, const char *cluster, int64_t no
     printf("\nat %s: %zu of %zu go, %s freed\nplan %s\n", instant_format(now_us, now),
            plan->delete_count, plan->count, size_format(plan->bytes_freed, size), plan->hash);
     if (is_applied)
-        printf("deleted %zu, %s freed\n", prune->deleted, size_format(prune->bytes_freed, size));
+        printf("deleted %zu, %s freed%s\n", prune->deleted, size_format(prune->bytes_freed, size),
+               prune->locked ? "; what an object lock protects stays" : "");
     else if (plan->refused)
         printf("nothing may be deleted: %s\n", plan->refused);
     else if (plan->needs_force)

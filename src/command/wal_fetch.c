@@ -28,7 +28,12 @@ static int wal_fetch_run(const struct globals *globals, const struct arguments *
     if (!argument_flag(arguments, "alone") && state_folder(&state, &reason))
         log_line(LOG_DEBUG, "nothing is fetched ahead: %s", reason.message);
     fetch.state = state;
-    return wal_fetch(&fetch, err);
+    rc = wal_fetch(&fetch, err);
+    if (rc != ERR_NOT_FOUND)
+        return rc;
+    /* Every recovery ends so, and a standby asks every few seconds: it is no error to be told. */
+    log_line(LOG_DEBUG, "%s", err->message);
+    return command_verdict(rc, err);
 }
 
 static const struct command_option FETCH_OPTIONS[] = {

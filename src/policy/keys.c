@@ -7,6 +7,7 @@
 
 #define IN_POLICY(field) offsetof(struct policy, field)
 #define IN_JOB(field) offsetof(struct policy_job, field)
+#define IN_S3(field) offsetof(struct policy_s3, field)
 #define IN_KEEP(field) offsetof(struct keep_rules, field)
 
 #define MAKES_BACKUPS (FOR(JOB_WAL) | FOR(JOB_DUMP) | FOR(JOB_SNAPSHOT))
@@ -20,8 +21,6 @@ static const char *const OVERLAP_WORDS[] = {
     [OVERLAP_SKIP] = "skip", [OVERLAP_QUEUE] = "queue", NULL};
 /* clang-format on */
 static const char *const MODES[] = {"push", "receive", NULL};
-static const char *const ADDRESSINGS[] = {"auto", "path", "virtual", NULL};
-static const char *const OBJECT_LOCKS[] = {"off", "governance", "compliance", NULL};
 static const char *const EVENTS[] = {"failure", "recovery", "missed", "success", NULL};
 
 static int read_threads(struct reader *reader, const struct document_node *value, void *target)
@@ -54,14 +53,8 @@ static int read_url(struct reader *reader, const struct document_node *value, vo
     int rc = value_copy(reader, value, "url", &policy->repository_url);
     if (rc || !policy->repository_url)
         return rc;
-    if (strncmp(policy->repository_url, "s3://", 5) == 0) {
-        if (feature_available(FEATURE_S3))
-            return 0;
-        return value_error(reader, value,
-                           "repository \"%s\" is not available in this version (available: "
-                           "file:///path)",
-                           value_shown(value, shown));
-    }
+    if (strncmp(policy->repository_url, "s3://", 5) == 0)
+        return s3_read_url(reader, value, policy->repository_url);
     if (strncmp(policy->repository_url, "file:///", 8) != 0)
         return value_error(reader, value,
                            "\"url\" must be file:///an/absolute/path or s3://bucket/prefix, not "
@@ -78,15 +71,32 @@ static int read_url(struct reader *reader, const struct document_node *value, vo
     return 0;
 }
 
+/* What the texts may be is in s3.c. */
 static const struct key S3_KEYS[] = {
-    {.name = "region", .type = VALUE_TEXT, .offset = NOWHERE},
-    {.name = "endpoint", .type = VALUE_TEXT, .offset = NOWHERE},
-    {.name = "addressing", .type = VALUE_WORD, .offset = NOWHERE, .words = ADDRESSINGS},
-    {.name = "storage_class", .type = VALUE_TEXT, .offset = NOWHERE},
-    {.name = "sse", .type = VALUE_TEXT, .offset = NOWHERE},
-    {.name = "kms_key_id", .type = VALUE_TEXT, .offset = NOWHERE},
-    {.name = "object_lock", .type = VALUE_WORD, .offset = NOWHERE, .words = OBJECT_LOCKS},
-    {.name = "ca_file", .type = VALUE_TEXT, .offset = NOWHERE},
+    {.name = "region", .type = VALUE_TEXT, .offset = IN_S3(region)},
+    {.name = "endpoint", .type = VALUE_TEXT, .offset = IN_S3(endpoint)},
+    {.name = "addressing",
+     .type = VALUE_WORD,
+     .offset = IN_S3(addressing),
+     .words = s3_addressing_words},
+    {.name = "storage_class", .type = VALUE_TEXT, .offset = IN_S3(storage_class)},
+    {.name = "sse", .type = VALUE_WORD, .offset = IN_S3(sse), .words = s3_sse_words},
+    {.name = "kms_key_id", .type = VALUE_TEXT, .offset = IN_S3(kms_key_id)},
+    {.name = "object_lock",
+     .type = VALUE_WORD,
+     .offset = IN_S3(object_lock),
+     .words = s3_lock_words},
+    {.name = "ca_file", .type = VALUE_TEXT, .offset = IN_S3(ca_file)},
+    {.name = "profile", .type = VALUE_TEXT, .offset = IN_S3(profile)},
+    {.name = "access_key_id", .type = VALUE_TEXT, .offset = IN_S3(access_key_id)},
+    {.name = "secret_access_key", .type = VALUE_TEXT, .offset = IN_S3(secret_access_key)},
+    {.name = "session_token", .type = VALUE_TEXT, .offset = IN_S3(session_token)},
+    {.name = "tags", .type = VALUE_OWN, .offset = NOWHERE, .read = s3_read_tags},
+    {.name = "retry_for",
+     .type = VALUE_DURATION,
+     .offset = IN_S3(retry_us),
+     .low = US_PER_SECOND,
+     .high = US_PER_HOUR},
 };
 static const struct section SECTION_S3 = {"repository.s3", S3_KEYS, ARRAY_SIZE(S3_KEYS), NULL};
 
@@ -105,7 +115,7 @@ static const struct key REPOSITORY_KEYS[] = {
     {.name = "url", .type = VALUE_OWN, .offset = NOWHERE, .read = read_url},
     {.name = "s3",
      .type = VALUE_SECTION,
-     .offset = NOWHERE,
+     .offset = IN_POLICY(s3),
      .feature = FEATURE_S3,
      .section = &SECTION_S3},
     {.name = "compression", .type = VALUE_SECTION, .offset = 0, .section = &SECTION_COMPRESSION},

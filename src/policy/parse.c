@@ -143,6 +143,8 @@ static int read_policy(struct reader *reader, const struct document_node *root)
         rc = check_present(reader, root);
     if (!rc)
         rc = check_passwords(reader, root);
+    if (!rc)
+        rc = s3_check(reader, root);
     set_places(reader->policy, root);
     if (!rc && jobs)
         rc = read_jobs(reader, map_key(root, "jobs"), jobs, &defaults);
@@ -168,6 +170,8 @@ static int new_policy(const char *file, struct policy **ret_policy, struct error
     policy->databases = STRV_INIT(POLICY_LIST_MAX);
     policy->max_connections = 8;
     policy->compression_level = 1;
+    policy->s3.tags = STRV_INIT(POLICY_S3_TAGS_MAX);
+    policy->s3.retry_us = US_PER_MINUTE;
     policy->file = strdup(file);
     policy->cluster = strdup("");
     policy->timezone = strdup("UTC");

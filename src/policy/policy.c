@@ -69,6 +69,7 @@ struct policy *policy_free(struct policy *policy)
     strv_clear(&policy->databases);
     free(policy->bindir);
     free(policy->repository_url);
+    policy_s3_clear(&policy->s3);
     free(policy);
     return NULL;
 }

@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/strv.h"
 #include "cron/cron.h"
+#include "policy/s3.h"
 
 enum {
     POLICY_BYTES_MAX = 1 << 20,
@@ -92,8 +93,9 @@ struct policy {
     struct strv databases; /* globs; empty = all that accept connections */
     int databases_line;
     int max_connections;
-    char *bindir; /* "auto" or an absolute folder */
-    char *repository_url;
+    char *bindir;         /* "auto" or an absolute folder */
+    char *repository_url; /* no slash at its end */
+    struct policy_s3 s3;
     int compression_level;
     int compression_threads; /* 0 = auto */
     int64_t rate_limit;      /* bytes per second, 0 = none */

@@ -7,6 +7,9 @@
  * CATALOGUE_GARBAGE_AGE_US, else FRESH_REMAINS; UNKNOWN when something of it exists and can't be
  * read. Names in those folders that are no ids are not ours, and left out.
  *
+ * Where the store may have object locks, locked_until_us is asked for with one more request each:
+ * of the manifest, or of the newest data object of what has none.
+ *
  * A listing that fails is an error and there are no facts. What can't be read by itself (a
  * manifest, a hold) is in the facts: state UNKNOWN, or `complete` false for a hold, and the
  * first reason in facts->problem.

@@ -175,7 +175,7 @@ int lock_acquire(struct repository *repository, const struct lock_request *reque
     struct lock *lock = calloc(1, sizeof(*lock));
     if (!lock)
         return error_no_memory(err);
-    lock->repository = repository;
+    lock->repository = repository->keeper ? repository->keeper : repository;
     pthread_mutex_init(&lock->mutex, NULL);
     lock_record_of_self(&lock->record, request);
     int64_t deadline = instant_monotonic_us() + request->wait_us;

@@ -9,6 +9,9 @@
  *     lock_release(lock, err);
  *     lock_free(lock);                releases too, when that was not done
  *
+ * A lock goes through the repository's keeper, so that it is refreshed and given back after
+ * repository_stop() too.
+ *
  * ERR_CONFLICT from refresh and check: the lock was taken over, the run ends at once. Any thread
  * may refresh and check; after a release a refresh does nothing.
  */

@@ -20,6 +20,7 @@ int look_init(struct look *look, struct repository *repository, int64_t now_us, 
 {
     *look =
         (struct look){.repository = repository, .now_us = now_us, .runs = STRV_INIT(LOOK_RUNS_MAX)};
+    look->may_be_protected = repository_may_lock(repository);
     struct error reason = ERROR_NONE;
     int rc = lock_list(repository, note_run, look, &reason);
     if (rc == ERR_UNKNOWN) {
@@ -59,7 +60,26 @@ struct remains {
     const char *prefix;
     struct facts_backup *backup;
     size_t count;
+    struct store_object newest; /* of the data: the one that is locked longest */
 };
+
+static bool is_started(const char *key, size_t prefix_length)
+{
+    return strcmp(key + prefix_length, "started.json") == 0;
+}
+
+/* Until when the object can't be deleted, as far as the store tells. */
+static int read_object_lock(struct look *look, const char *key, struct facts_backup *backup,
+                            struct error *err)
+{
+    struct store_object object;
+    if (!look->may_be_protected)
+        return 0;
+    int rc = store_stat(look->repository->store, key, &object, err);
+    if (!rc)
+        backup->locked_until_us = object.locked_until_us;
+    return rc == ERR_NOT_FOUND ? 0 : rc; /* deleted meanwhile */
+}
 
 static int note_remains(const struct store_object *object, void *context, struct error *err)
 {
@@ -70,6 +90,9 @@ static int note_remains(const struct store_object *object, void *context, struct
         return 0;
     remains->count++;
     backup->bytes_stored += object->size;
+    if (!is_started(object->key, strlen(remains->prefix)) &&
+        (!remains->newest.key[0] || object->modified_us > remains->newest.modified_us))
+        remains->newest = *object;
     if (object->modified_us > backup->newest_us)
         backup->newest_us = object->modified_us;
     return 0;
@@ -86,6 +109,8 @@ static int read_remains(struct look *look, enum backup_kind kind, struct facts_b
     int rc = repository_backup_key(look->repository, kind, backup->id, NULL, prefix, err);
     if (!rc)
         rc = store_list(store, prefix, false, note_remains, &remains, err);
+    if (!rc && remains.newest.key[0])
+        rc = read_object_lock(look, remains.newest.key, backup, err);
     if (!rc)
         rc = store_list_unfinished(store, INT64_MAX, note_remains, &remains, err);
     if (!rc)
@@ -159,6 +184,11 @@ int look_at_backup(struct look *look, enum backup_kind kind, const char *id,
         return look_at_remains(look, kind, backup, ret_found, err);
     if (!rc)
         rc = manifest_summary(manifest, backup, &reason);
+    char key[STORE_KEY_MAX + 1];
+    if (!rc)
+        rc = repository_backup_key(look->repository, kind, id, "manifest.json", key, &reason);
+    if (!rc) /* it is written last, so its lock ends last */
+        rc = read_object_lock(look, key, backup, &reason);
     if (!rc)
         backup->state = json_is_true(json_object_get(manifest, "checksums_failed")) ? BACKUP_DAMAGED
                                                                                     : BACKUP_GOOD;

@@ -15,6 +15,7 @@ struct look {
     int64_t now_us;
     struct strv runs;                /* run ids of those that hold a lock now */
     bool backup_is_made;             /* a dump or snapshot holds a lock, whatever its run id */
+    bool may_be_protected;           /* objects may be under an object lock: worth a request each */
     bool locks_unreadable;           /* so whatever has no manifest may be running */
     char problem[ERROR_MESSAGE_MAX]; /* of the last look; "" when all could be read */
 };

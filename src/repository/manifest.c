@@ -88,7 +88,7 @@ int manifest_write(struct repository *repository, enum backup_kind kind, const c
     if (length > MANIFEST_BYTES_MAX)
         return error_set(err, ERR_LIMIT, "the manifest has %zu bytes, at most %d are allowed",
                          length, MANIFEST_BYTES_MAX);
-    return store_put(repository->store, key, text, length, STORE_IF_ABSENT, err);
+    return store_put(repository->store, key, text, length, STORE_IF_ABSENT | STORE_RETAIN, err);
 }
 
 int manifest_read(struct repository *repository, enum backup_kind kind, const char *id,

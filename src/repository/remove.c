@@ -136,58 +136,141 @@ static int delete_named(struct removal *removal, const char *name, struct error 
     return rc;
 }
 
-struct batch {
-    struct strv keys;
-    int64_t bytes;
-    const char *last; /* started.json, which goes last */
+/* What could not be deleted of a folder. */
+struct refusals {
+    size_t locked, failed;
+    struct error first_locked, first_failed;
 };
 
-/* Returns 1, which is no error code, when the batch is full. */
-static int note_object(const struct store_object *object, void *context, struct error *err)
+/* The objects of a folder, deleted a batch at a time while it is listed. */
+struct sweep {
+    struct removal *removal;
+    struct strv keys;
+    int64_t sizes[REMOVE_BATCH];
+    const char *last; /* started.json, which goes last */
+    struct refusals refusals;
+};
+
+static int note_refusal(const char *key, const struct error *reason, void *context,
+                        struct error *err)
 {
-    struct batch *batch = context;
-    if (strcmp(object->key, batch->last) == 0)
-        return 0;
-    int rc = strv_add(&batch->keys, object->key, err);
-    if (rc)
-        return rc;
-    batch->bytes += object->size;
-    return batch->keys.count == REMOVE_BATCH;
+    struct sweep *sweep = context;
+    struct refusals *refusals = &sweep->refusals;
+    if (reason->code == ERR_INTERRUPTED || reason->code == ERR_CONNECTION) {
+        if (err) /* the others would fare no better */
+            *err = *reason;
+        return reason->code;
+    }
+    for (size_t i = 0; i < sweep->keys.count; i++)
+        if (strcmp(sweep->keys.items[i], key) == 0)
+            sweep->sizes[i] = 0; /* not freed */
+    bool is_locked = reason->code == ERR_LOCKED;
+    size_t *count = is_locked ? &refusals->locked : &refusals->failed;
+    if ((*count)++ == 0)
+        *(is_locked ? &refusals->first_locked : &refusals->first_failed) = *reason;
+    return 0;
 }
 
-/* Deletes up to a batch of the folder's objects; *ret_more while there were any. */
-static int delete_batch(struct removal *removal, bool *ret_more, struct error *err)
+static int delete_batch(struct sweep *sweep, struct error *err)
+{
+    struct store *store = sweep->removal->repository->store;
+    int rc =
+        store_delete_many(store, sweep->keys.items, sweep->keys.count, note_refusal, sweep, err);
+    for (size_t i = 0; !rc && i < sweep->keys.count; i++)
+        sweep->removal->bytes += sweep->sizes[i];
+    strv_clear(&sweep->keys);
+    sweep->keys = STRV_INIT(REMOVE_BATCH);
+    return rc;
+}
+
+static int note_object(const struct store_object *object, void *context, struct error *err)
+{
+    struct sweep *sweep = context;
+    if (strcmp(object->key, sweep->last) == 0)
+        return 0;
+    sweep->sizes[sweep->keys.count] = object->size;
+    int rc = strv_add(&sweep->keys, object->key, err);
+    return !rc && sweep->keys.count == REMOVE_BATCH ? delete_batch(sweep, err) : rc;
+}
+
+/* A failure weighs more than a lock, which is none. */
+static int tell_refusals(const struct removal *removal, const struct refusals *refusals,
+                         struct error *err)
+{
+    const char *id = removal->backup->id;
+    const struct error *first =
+        refusals->failed ? &refusals->first_failed : &refusals->first_locked;
+    if (!refusals->failed && !refusals->locked)
+        return 0;
+    if (err)
+        *err = *first;
+    if (refusals->failed)
+        error_prefix(err, "%zu object%s of %s could not be deleted", refusals->failed,
+                     refusals->failed == 1 ? "" : "s", id);
+    else
+        error_prefix(err, "%zu object%s of %s stay%s", refusals->locked,
+                     refusals->locked == 1 ? "" : "s", id, refusals->locked == 1 ? "s" : "");
+    return first->code;
+}
+
+static int delete_data(struct removal *removal, struct error *err)
 {
     const struct facts_backup *backup = removal->backup;
-    struct store *store = removal->repository->store;
     char prefix[STORE_KEY_MAX + 1], last[STORE_KEY_MAX + 1];
-    struct batch batch = {.keys = STRV_INIT(REMOVE_BATCH), .last = last};
+    _cleanup_(freep) struct sweep *sweep = calloc(1, sizeof(*sweep));
+    if (!sweep)
+        return error_no_memory(err);
+    *sweep = (struct sweep){.removal = removal, .keys = STRV_INIT(REMOVE_BATCH), .last = last};
     int rc =
         repository_backup_key(removal->repository, backup->kind, backup->id, NULL, prefix, err);
     if (!rc)
         rc = repository_backup_key(removal->repository, backup->kind, backup->id, "started.json",
                                    last, err);
     if (!rc)
-        rc = store_list(store, prefix, false, note_object, &batch, err);
-    bool full = rc == 1;
-    if (full)
-        rc = 0;
-    for (size_t i = 0; !rc && i < batch.keys.count; i++)
-        rc = store_delete(store, batch.keys.items[i], err);
-    strv_clear(&batch.keys);
-    if (rc)
-        return rc;
-    removal->bytes += batch.bytes;
-    *ret_more = full;
-    return 0;
+        rc = store_list(removal->repository->store, prefix, false, note_object, sweep, err);
+    if (!rc)
+        rc = delete_batch(sweep, err);
+    strv_clear(&sweep->keys);
+    return rc ? rc : tell_refusals(removal, &sweep->refusals, err);
 }
 
 static int delete_all(struct removal *removal, struct error *err)
 {
     int rc = delete_named(removal, "manifest.json", err);
-    for (bool more = true; !rc && more;)
-        rc = delete_batch(removal, &more, err);
+    if (!rc)
+        rc = delete_data(removal, err);
     return rc ? rc : delete_named(removal, "started.json", err);
+}
+
+struct lock_search {
+    struct removal *removal;
+    int64_t now_us;
+};
+
+static int refuse_locked(const struct store_object *object, void *context, struct error *err)
+{
+    const struct lock_search *search = context;
+    struct store_object whole;
+    char until[INSTANT_TEXT_MAX];
+    int rc = store_stat(search->removal->repository->store, object->key, &whole, err);
+    if (rc || whole.locked_until_us <= search->now_us)
+        return rc == ERR_NOT_FOUND ? 0 : rc;
+    return error_set(err, ERR_LOCKED, "%s is locked until %s", search->removal->backup->id,
+                     instant_format(whole.locked_until_us, until));
+}
+
+/* Before anything is written or deleted, lest half of it goes: what can tell that it is locked is
+ * asked, all of it where locks may be. */
+static int check_unlocked(struct removal *removal, int64_t now_us, struct error *err)
+{
+    struct lock_search search = {.removal = removal, .now_us = now_us};
+    char prefix[STORE_KEY_MAX + 1];
+    if (!repository_may_lock(removal->repository))
+        return 0;
+    int rc = repository_backup_key(removal->repository, removal->backup->kind, removal->backup->id,
+                                   NULL, prefix, err);
+    return rc ? rc
+              : store_list(removal->repository->store, prefix, false, refuse_locked, &search, err);
 }
 
 int backup_remove(struct repository *repository, struct lock *lock,
@@ -208,6 +291,8 @@ int backup_remove(struct repository *repository, struct lock *lock,
     int rc = hold_check_free(repository, backup->id, now_us, err);
     if (!rc)
         rc = check_removable(&removal, now_us, err);
+    if (!rc && !removal.gone)
+        rc = check_unlocked(&removal, now_us, err);
     if (!rc && lock)
         rc = lock_check_held(lock, err);
     if (!rc && !removal.gone)

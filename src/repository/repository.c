@@ -10,10 +10,31 @@ static const char FORMAT_KEY[] = "pgcairn.json";
 
 struct repository *repository_free(struct repository *repository)
 {
-    if (repository)
+    if (repository) {
+        repository_free(repository->keeper);
         store_free(repository->store);
+    }
     free(repository);
     return NULL;
+}
+
+void repository_stop(struct repository *repository)
+{
+    store_stop(repository->store);
+}
+
+bool repository_may_lock(struct repository *repository)
+{
+    if (atomic_load(&repository->locks) == LOCKS_NOT_ASKED) {
+        struct store_traits traits;
+        bool is_possible = true; /* what is not known may be */
+        if (store_read_traits(repository->store, &traits, NULL) == 0) {
+            is_possible = traits.object_lock || traits.lock_problem[0];
+            store_traits_clear(&traits);
+        }
+        atomic_store(&repository->locks, is_possible ? LOCKS_POSSIBLE : LOCKS_IMPOSSIBLE);
+    }
+    return atomic_load(&repository->locks) == LOCKS_POSSIBLE;
 }
 
 static int check_format(struct repository *repository, const json_t *document, struct error *err)
@@ -38,17 +59,32 @@ static int read_format(struct repository *repository, struct error *err)
     return rc ? rc : check_format(repository, document, err);
 }
 
-int repository_open(const char *url, const struct store_options *options, const char *cluster,
-                    struct repository **ret_repository, struct error *err)
+/* Without a request to the store. */
+static int open_handle(const char *url, const struct store_options *options, const char *cluster,
+                       struct repository **ret_repository, struct error *err)
 {
     _cleanup_(repository_freep) struct repository *repository = calloc(1, sizeof(*repository));
     if (!repository)
         return error_no_memory(err);
+    memcpy(repository->cluster, cluster, strlen(cluster) + 1);
+    if (options && options->s3.object_lock != STORE_LOCK_OFF)
+        atomic_store(&repository->locks, LOCKS_POSSIBLE);
+    int rc = store_open(url, options, &repository->store, err);
+    if (!rc)
+        *ret_repository = TAKE(repository);
+    return rc;
+}
+
+int repository_open(const char *url, const struct store_options *options, const char *cluster,
+                    struct repository **ret_repository, struct error *err)
+{
+    _cleanup_(repository_freep) struct repository *repository = NULL;
     if (strlen(cluster) > REPOSITORY_CLUSTER_MAX || store_key_check(cluster, NULL) ||
         strchr(cluster, '/'))
         return error_set(err, ERR_USAGE, "\"%s\" can't be the name of a cluster", cluster);
-    memcpy(repository->cluster, cluster, strlen(cluster) + 1);
-    int rc = store_open(url, options, &repository->store, err);
+    int rc = open_handle(url, options, cluster, &repository, err);
+    if (!rc)
+        rc = open_handle(url, options, cluster, &repository->keeper, err);
     if (rc)
         return rc;
     struct error reason = ERROR_NONE;

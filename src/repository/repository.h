@@ -29,10 +29,17 @@ enum {
 
 struct repository {
     struct store *store;
+    /* The same place through a handle of its own, which repository_stop() leaves alone: for locks,
+     * and for taking away what an ended work leaves behind. NULL in a keeper. */
+    struct repository *keeper;
     char cluster[REPOSITORY_CLUSTER_MAX + 1];
     bool is_new;                  /* nothing had ever been written there when it was opened */
+    atomic_int locks;             /* enum repository_locks */
     atomic_llong evidence_number; /* a record known to exist: where looking for the tip begins */
 };
+
+/* Whether objects may be under an object lock (S3), so that asking is worth a request. */
+enum repository_locks { LOCKS_NOT_ASKED, LOCKS_IMPOSSIBLE, LOCKS_POSSIBLE };
 
 /* What a server says of itself. */
 struct repository_server {
@@ -45,6 +52,12 @@ struct repository_server {
 int repository_open(const char *url, const struct store_options *options, const char *cluster,
                     struct repository **ret_repository, struct error *err);
 struct repository *repository_free(struct repository *repository);
+/* store_stop() for the work: what is in flight ends soon, the keeper goes on. From any thread. */
+void repository_stop(struct repository *repository);
+
+/* False only when the store has said that no object of it can be locked; asked once. */
+bool repository_may_lock(struct repository *repository);
+
 int repository_prepare(struct repository *repository, struct error *err);
 
 /* The first server ever seen is admitted, later only one with the same system identifier; notes

@@ -140,6 +140,27 @@ static int check_proof(const struct subject *subject, struct error *err)
     return 0;
 }
 
+/* What is locked without a rule is locked for a time that nobody chose. */
+static int check_lock(const struct subject *subject, struct error *err)
+{
+    const struct policy *policy = subject->policy;
+    enum backup_kind kind;
+    char text[UNITS_TEXT_MAX];
+    int rc = 0;
+    for (size_t i = 0; !rc && i < policy->job_count; i++) {
+        const struct policy_job *job = &policy->jobs[i];
+        if (policy->s3.object_lock == S3_LOCK_OFF || !job_makes_backups(job, &kind) ||
+            (job->keep.is_set && rules_any(&job->keep)))
+            continue;
+        rc = problems_warning(subject->warnings, job->line, 1, err,
+                              "job \"%s\": object_lock: %s locks its backups for %s, since no "
+                              "keep: says for how long",
+                              job->name, s3_lock_words[policy->s3.object_lock],
+                              duration_format(RETENTION_LOCK_UNRULED_US, text));
+    }
+    return rc;
+}
+
 /* Dates that never come are errors of the policy; these came, and are over. */
 static int check_future(const struct subject *subject, struct error *err)
 {
@@ -170,6 +191,8 @@ int retention_contradictions(const struct policy *policy, const struct retention
     int rc = check_future(&subject, err);
     if (!rc)
         rc = check_proof(&subject, err);
+    if (!rc)
+        rc = check_lock(&subject, err);
     for (size_t i = 0; !rc && i < policy->job_count; i++) {
         const struct policy_job *job = &policy->jobs[i];
         enum backup_kind kind;

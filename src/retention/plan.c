@@ -339,6 +339,22 @@ const struct retention_decision *retention_find(const struct retention_plan *pla
     return NULL;
 }
 
+int retention_keep_locked(struct retention_plan *plan, size_t index, const char *reason,
+                          struct error *err)
+{
+    struct retention_decision *decision = &plan->decisions[index];
+    char *copy = strdup(reason);
+    if (!copy)
+        return error_no_memory(err);
+    free(decision->reason);
+    decision->reason = copy;
+    decision->rule = wish_name(WISH_LOCK);
+    decision->action = RETENTION_KEEP;
+    plan->delete_count--;
+    plan->bytes_freed -= decision->bytes;
+    return 0;
+}
+
 const char *retention_action_name(enum retention_action action)
 {
     return action == RETENTION_DELETE ? "delete" : "keep";

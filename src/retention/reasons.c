@@ -92,7 +92,7 @@ static void add_wish(struct buf *text, enum wish wish, const struct item *item,
         add_hold(text, item->hold);
         return;
     case WISH_LOCK:
-        add_instant(text, "object lock until ", backup->locked_until_us);
+        add_instant(text, "locked in the store until ", backup->locked_until_us);
         return;
     case WISH_FUTURE:
         buf_add_text(text, "dated ahead of this clock: counted by no rule, and never deleted");

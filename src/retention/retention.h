@@ -79,6 +79,10 @@ void retention_plan_clear(struct retention_plan *plan);
 /* The decision on one backup, NULL when the plan has none. */
 const struct retention_decision *retention_find(const struct retention_plan *plan, const char *id);
 
+/* What was to be deleted turned out to be under an object lock: it is kept, for that reason. */
+int retention_keep_locked(struct retention_plan *plan, size_t index, const char *reason,
+                          struct error *err);
+
 const char *retention_action_name(enum retention_action action); /* "keep" */
 
 /*
@@ -117,6 +121,25 @@ int retention_simulate(const struct policy *policy, const struct retention_zones
                        const int64_t *average_bytes, int64_t now_us, int64_t days,
                        struct retention_simulation *ret_simulation, struct error *err);
 void retention_simulation_clear(struct retention_simulation *simulation);
+
+/* An object lock ends no sooner: shorter ones could end before the dump that they protect does. */
+#define RETENTION_LOCK_MIN_US US_PER_DAY
+/* Of a job without keep: rules; nothing tells how long it is meant. */
+#define RETENTION_LOCK_UNRULED_US (30 * US_PER_DAY)
+/* S3's own limit. */
+#define RETENTION_LOCK_MAX_US (36500 * US_PER_DAY)
+
+/*
+ * For how long what a job writes now may be locked: the time for which the job's rules are certain
+ * to keep a backup, whichever of them it will be. That is `within`, or what the counts give the
+ * backup that they drop first when the schedule is followed (last 3 every night: 3 days; daily 7
+ * every hour: an hour, since the next one takes its place), whichever is longer. So a lock ends
+ * before a prune wants to delete, but for runs by hand and the limits above. README.md has the
+ * reasons.
+ */
+int retention_lock_us(const struct policy *policy, const struct retention_zones *zones,
+                      const struct policy_job *job, int64_t now_us, int64_t *ret_lock_us,
+                      struct error *err);
 
 /*
  * What in a policy contradicts itself, as warnings with lines, in their order; only what concerns

@@ -7,7 +7,7 @@
 enum { GET_CHUNK = 64 << 10 };
 
 /* One row per kind of store. */
-static const struct store_ops *const KINDS[] = {&store_file_ops};
+static const struct store_ops *const KINDS[] = {&store_file_ops, &store_s3_ops};
 
 static const struct store_ops *kind_of(const char *url)
 {
@@ -22,12 +22,8 @@ int store_url_check(const char *url, struct error *err)
     const struct store_ops *kind = kind_of(url);
     if (kind)
         return kind->check_url(url, err);
-    if (strncmp(url, "s3://", 5) == 0)
-        return error_set(err, ERR_USAGE,
-                         "s3:// repositories are not available in this version (available: "
-                         "file://)");
     error_set(err, ERR_USAGE, "\"%s\" is no repository URL", url);
-    return error_hint(err, "write it as file:///absolute/path");
+    return error_hint(err, "write it as file:///absolute/path or s3://bucket/prefix");
 }
 
 int store_open(const char *url, const struct store_options *options, struct store **ret_store,
@@ -284,6 +280,7 @@ int store_delete_many(struct store *store, char *const *keys, size_t count, stor
 int store_read_traits(struct store *store, struct store_traits *ret_traits, struct error *err)
 {
     struct store_traits traits = {.versioning = STORE_VERSIONING_OFF};
+    traits.clock_offset_us = INSTANT_NONE;
     int rc = store->ops->read_traits ? store->ops->read_traits(store, &traits, err) : 0;
     if (!rc)
         *ret_traits = traits;

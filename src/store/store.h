@@ -60,8 +60,8 @@ struct store_s3_options {
     const char *endpoint; /* "https://host[:port]" of another service than AWS's */
     enum store_addressing addressing;
     const char *access_key_id, *secret_access_key, *session_token;
-    const char *profile;       /* of ~/.aws/credentials and ~/.aws/config */
-    const char *ca_file;       /* certificates to trust instead of the system's */
+    const char *profile; /* of ~/.aws/credentials and ~/.aws/config */
+    const char *ca_file; /* certificates to trust; else those of AWS_CA_BUNDLE, else the system's */
     const char *storage_class; /* "STANDARD_IA" */
     const char *sse;           /* "AES256", "aws:kms" */
     const char *kms_key_id;
@@ -181,6 +181,9 @@ struct store_traits {
     bool object_lock;                  /* the bucket allows locks */
     enum store_lock_mode default_lock; /* what new objects get without being asked */
     int default_lock_days;
+    bool creates_may_race; /* STORE_IF_ABSENT is a look and a write here, not one step; known after
+                              the first such write */
+    int64_t clock_offset_us; /* the store's clock less ours, to a second; INSTANT_NONE: not known */
     struct store_rule *rules;
     size_t rule_count;
     char versioning_problem[512], lock_problem[512], rules_problem[512];

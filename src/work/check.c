@@ -3,23 +3,15 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "base/file.h"
 #include "base/units.h"
 #include "postgres/programs.h"
 #include "postgres/server.h"
 #include "postgres/tables.h"
-#include "repository/repository.h"
+#include "work/checking.h"
 #include "work/databases.h"
 #include "work/policy_load.h"
 
 enum { TEXT_LIMIT = 64 << 10, NAMED_MAX = 10, CONNECTIONS_SPARE = 3 };
-
-struct checking {
-    const struct policy *policy;
-    json_t *checks;
-    char *conninfo;
-    PGconn *conn;
-};
 
 static void checking_clear(struct checking *checking)
 {
@@ -28,11 +20,8 @@ static void checking_clear(struct checking *checking)
     PQfinish(checking->conn);
 }
 
-static void note(struct checking *checking, const char *id, const char *status, const char *cure,
-                 const char *format, ...) _printf_(5, 6);
-
-static void note(struct checking *checking, const char *id, const char *status, const char *cure,
-                 const char *format, ...)
+void check_note(struct checking *checking, const char *id, const char *status, const char *cure,
+                const char *format, ...)
 {
     char observed[ERROR_MESSAGE_MAX];
     va_list args;
@@ -47,15 +36,15 @@ static void note(struct checking *checking, const char *id, const char *status, 
                                     cure && cure[0] ? cure : NULL));
 }
 
-/* An error is a fault, or not knowing, by its exit status. */
-static void note_error(struct checking *checking, const char *id, const struct error *error)
+void check_note_error(struct checking *checking, const char *id, const char *cure,
+                      const struct error *error)
 {
-    note(checking, id,
-         error_exit_status(error->code) == 3 && error->code != ERR_AUTH &&
-                 error->code != ERR_CONNECTION
-             ? "unknown"
-             : "fail",
-         error_cure(error), "%s", error->message);
+    check_note(checking, id,
+               error_exit_status(error->code) == 3 && error->code != ERR_AUTH &&
+                       error->code != ERR_CONNECTION
+                   ? "unknown"
+                   : "fail",
+               cure ? cure : error_cure(error), "%s", error->message);
 }
 
 static bool check_connection(struct checking *checking, const struct policy_job *job)
@@ -73,13 +62,13 @@ static bool check_connection(struct checking *checking, const struct policy_job 
     if (!rc)
         rc = pg_refuse_pooler(checking->conn, &error);
     if (rc) {
-        note_error(checking, id, &error);
+        check_note_error(checking, id, NULL, &error);
         return false;
     }
     const char *host = PQhost(checking->conn);
-    note(checking, id, "pass", NULL, "PostgreSQL %s at %s as %s%s",
-         PQparameterStatus(checking->conn, "server_version"), host ? host : "",
-         PQuser(checking->conn), PQsslInUse(checking->conn) ? ", TLS" : ", without TLS");
+    check_note(checking, id, "pass", NULL, "PostgreSQL %s at %s as %s%s",
+               PQparameterStatus(checking->conn, "server_version"), host ? host : "",
+               PQuser(checking->conn), PQsslInUse(checking->conn) ? ", TLS" : ", without TLS");
     return true;
 }
 
@@ -89,10 +78,10 @@ static void check_programs(struct checking *checking)
     struct pg_programs programs = {0};
     int major = PQserverVersion(checking->conn) / 10000;
     if (pg_find_programs(checking->policy->bindir, major, &programs, &error))
-        note_error(checking, "programs", &error);
+        check_note_error(checking, "programs", NULL, &error);
     else
-        note(checking, "programs", "pass", NULL, "pg_dump %d in %s", programs.major,
-             programs.folder);
+        check_note(checking, "programs", "pass", NULL, "pg_dump %d in %s", programs.major,
+                   programs.folder);
     pg_programs_clear(&programs);
 }
 
@@ -107,13 +96,13 @@ static void check_clock(struct checking *checking)
                               "1000000)::bigint");
     int64_t middle_us = before_us + (instant_now_us() - before_us) / 2;
     if (rc) {
-        note_error(checking, "clock", &error);
+        check_note_error(checking, "clock", NULL, &error);
         return;
     }
     int64_t skew_us = server_us - middle_us;
     bool good = skew_us < CHECK_SKEW_MAX_US && skew_us > -CHECK_SKEW_MAX_US;
-    note(checking, "clock", good ? "pass" : "fail", good ? NULL : "run NTP on both machines",
-         "the server's clock differs from this one by %s", duration_format(skew_us, text));
+    check_note(checking, "clock", good ? "pass" : "fail", good ? NULL : "run NTP on both machines",
+               "the server's clock differs from this one by %s", duration_format(skew_us, text));
 }
 
 static void check_connections(struct checking *checking)
@@ -126,16 +115,16 @@ static void check_connections(struct checking *checking)
                       "'client backend'",
                       NULL);
     if (rc) {
-        note_error(checking, "connections", &error);
+        check_note_error(checking, "connections", NULL, &error);
         return;
     }
     int64_t most = pg_integer(result, 0, 0), used = pg_integer(result, 0, 1);
     int own = checking->policy->max_connections;
     bool good = most - used - CONNECTIONS_SPARE >= own;
-    note(checking, "connections", good ? "pass" : "warn",
-         good ? NULL : "lower max_connections: of the policy, or raise the server's",
-         "%lld of %lld connections are in use, the policy may take %d", (long long)used,
-         (long long)most, own);
+    check_note(checking, "connections", good ? "pass" : "warn",
+               good ? NULL : "lower max_connections: of the policy, or raise the server's",
+               "%lld of %lld connections are in use, the policy may take %d", (long long)used,
+               (long long)most, own);
 }
 
 static bool is_unreadable(const struct pg_table *table)
@@ -156,7 +145,7 @@ static void check_database(struct checking *checking, const char *name)
     if (!rc)
         rc = pg_list_tables(conn, false, &tables, &error);
     if (rc) {
-        note_error(checking, id, &error);
+        check_note_error(checking, id, NULL, &error);
         return;
     }
     size_t bad = 0;
@@ -166,12 +155,12 @@ static void check_database(struct checking *checking, const char *name)
             buf_addf(&names, "%s%s.%s", bad > 1 ? ", " : "", table->schema, table->name);
     }
     if (bad)
-        note(checking, id, "fail",
-             "grant pg_read_all_data to the role, and bypassrls where row security is on",
-             "%zu of %zu tables can't be read whole: %s%s", bad, tables.count, buf_text(&names),
-             bad > NAMED_MAX ? ", ..." : "");
+        check_note(checking, id, "fail",
+                   "grant pg_read_all_data to the role, and bypassrls where row security is on",
+                   "%zu of %zu tables can't be read whole: %s%s", bad, tables.count,
+                   buf_text(&names), bad > NAMED_MAX ? ", ..." : "");
     else
-        note(checking, id, "pass", NULL, "%zu tables can be read", tables.count);
+        check_note(checking, id, "pass", NULL, "%zu tables can be read", tables.count);
 }
 
 static void check_databases(struct checking *checking)
@@ -179,48 +168,9 @@ static void check_databases(struct checking *checking)
     struct error error = ERROR_NONE;
     _cleanup_(work_databases_clear) struct work_databases databases = {0};
     if (work_list_databases(checking->policy, checking->conn, &databases, &error))
-        note_error(checking, "databases", &error);
+        check_note_error(checking, "databases", NULL, &error);
     for (size_t i = 0; i < databases.count; i++)
         check_database(checking, databases.items[i].name);
-}
-
-/* One small object is written, read, compared, listed and deleted. */
-static int probe(struct repository *repository, struct error *err)
-{
-    static const char CONTENT[] = "pgcairn check";
-    char key[STORE_KEY_MAX + 1], suffix[9];
-    _cleanup_(buf_clear) struct buf back = BUF_INIT(TEXT_LIMIT);
-    int rc = file_random_name(suffix, sizeof(suffix) - 1, err);
-    if (!rc)
-        rc = repository_key(repository, key, err, "locks/check-%s", suffix);
-    if (!rc)
-        rc = store_put(repository->store, key, CONTENT, sizeof(CONTENT), STORE_IF_ABSENT, err);
-    if (rc)
-        return rc;
-    rc = store_get(repository->store, key, &back, err);
-    if (!rc && (back.length != sizeof(CONTENT) || memcmp(back.data, CONTENT, back.length) != 0))
-        rc = error_set(err, ERR_CORRUPT, "what was read back is not what was written");
-    struct error deleting = ERROR_NONE;
-    if (store_delete(repository->store, key, &deleting) && !rc) {
-        *err = deleting;
-        rc = deleting.code;
-    }
-    return rc;
-}
-
-static void check_repository(struct checking *checking)
-{
-    struct error error = ERROR_NONE;
-    _cleanup_(repository_freep) struct repository *repository = NULL;
-    const struct policy *policy = checking->policy;
-    int rc = repository_open(policy->repository_url, NULL, policy->cluster, &repository, &error);
-    if (!rc)
-        rc = probe(repository, &error);
-    if (rc)
-        note_error(checking, "repository", &error);
-    else
-        note(checking, "repository", "pass", NULL, "%s can be written, read and deleted in",
-             policy->repository_url);
 }
 
 static void check_role_passwords(struct checking *checking)
@@ -231,13 +181,14 @@ static void check_role_passwords(struct checking *checking)
         pg_query_text(checking->conn, &can, &error,
                       "select pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'select')");
     if (rc)
-        note_error(checking, "role passwords", &error);
+        check_note_error(checking, "role passwords", NULL, &error);
     else if (can && can[0] == 't')
-        note(checking, "role passwords", "pass", NULL, "globals.sql will hold them");
+        check_note(checking, "role passwords", "pass", NULL, "globals.sql will hold them");
     else
-        note(checking, "role passwords", "warn",
-             "dump as a superuser to have them, or keep them elsewhere",
-             "this role may not read pg_authid: globals.sql will hold roles without passwords");
+        check_note(
+            checking, "role passwords", "warn",
+            "dump as a superuser to have them, or keep them elsewhere",
+            "this role may not read pg_authid: globals.sql will hold roles without passwords");
 }
 
 static void check_jobs(struct checking *checking)

@@ -1,7 +1,8 @@
 /*
  * Preflight: would the jobs of a policy work if they ran now? Looks at the server, its databases
- * and rights, the programs, the clocks and the repository (where it writes, reads and deletes one
- * small object), and says for each what it saw and what to do. Changes nothing else.
+ * and rights, the programs, the clocks and the repository (where it writes, reads, lists and
+ * deletes one small object, and reads what a bucket does by itself), and says for each what it saw
+ * and what to do. Changes nothing else.
  *
  * A check that can't be made is UNKNOWN, never PASS.
  */

@@ -334,9 +334,11 @@ static int attempt(struct dump_database *database, struct error *err)
     return json_array_append_new(database->dump->databases, description) ? error_no_memory(err) : 0;
 }
 
+/* What is locked stays in the folder, out of the manifest, and goes with the backup. */
 static int delete_object(const struct store_object *object, void *store, struct error *err)
 {
-    return store_delete(store, object->key, err);
+    int rc = store_delete(store, object->key, err);
+    return rc == ERR_LOCKED ? 0 : rc;
 }
 
 /* What a failed attempt has stored is not part of the backup. */

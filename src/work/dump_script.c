@@ -234,7 +234,7 @@ int dump_write_script(struct dump *dump, json_t *manifest, struct error *err)
     dump_key(dump, "restore.sh", key);
     struct store_object object;
     if (!rc)
-        rc = store_put(dump->store, key, buf_text(&script), script.length, 0, err);
+        rc = store_put(dump->store, key, buf_text(&script), script.length, STORE_RETAIN, err);
     if (!rc)
         rc = store_stat(dump->store, key, &object, err);
     return rc;

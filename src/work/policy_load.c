@@ -272,6 +272,11 @@ static int check_secrets(struct policy_file *file, const struct stat *status, st
                             "the file holds a password and can be read by others (chmod 600 %s, or "
                             "take the password from ${VAR} or password_file:)",
                             file->path);
+    if (!rc && policy->s3.holds_secret && is_exposed(status, true))
+        rc = problems_error(&file->problems, policy->s3.line, policy->s3.column, err,
+                            "the file holds a secret key and can be read by others (chmod 600 %s, "
+                            "or take the key from ${VAR})",
+                            file->path);
     if (!rc && policy->password_file)
         rc = check_secret_file(file, policy->password_file, true, err);
     if (!rc && policy->passfile)

@@ -9,7 +9,8 @@
  * A path is a file, or a folder whose *.yaml and *.yml are taken in order of their names. An empty
  * list means $PGCAIRN_POLICY, else /etc/pgcairn/policies. What policy_parse() can't know is checked
  * here and becomes a problem of the file with its place: time zones, two policies of one cluster,
- * and secrets that others could read (a policy with a password in it, password_file:, passfile:).
+ * and secrets that others could read (a policy with a password or a secret key in it,
+ * password_file:, passfile:).
  *
  * A set is immutable; threads may share it.
  */

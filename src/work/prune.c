@@ -79,6 +79,8 @@ static int delete_one(const struct work *work, const struct retention_decision *
     snprintf(reason, sizeof(reason), "%s: %s", decision->rule, decision->reason);
     int rc = backup_remove(work->repository, work->lock, decision->backup, reason, prune->plan.hash,
                            now_us, &bytes, err);
+    if (rc == ERR_LOCKED)
+        return rc;
     if (rc)
         return error_prefix(err, "could not delete %s %s", backup_kind_name(decision->kind),
                             decision->id);
@@ -92,7 +94,7 @@ static int delete_one(const struct work *work, const struct retention_decision *
 static int delete_all(const struct work *work, int64_t now_us, struct prune *prune,
                       struct error *ret_first, struct error *err)
 {
-    const struct retention_plan *plan = &prune->plan;
+    struct retention_plan *plan = &prune->plan;
     for (size_t i = plan->count; i-- > 0;) {
         const struct retention_decision *decision = &plan->decisions[i];
         if (decision->action != RETENTION_DELETE)
@@ -103,8 +105,15 @@ static int delete_all(const struct work *work, int64_t now_us, struct prune *pru
         if (rc)
             return rc;
         struct error failure = ERROR_NONE;
-        if (delete_one(work, decision, now_us, prune, &failure) && prune->failed++ == 0)
+        rc = delete_one(work, decision, now_us, prune, &failure);
+        if (rc == ERR_LOCKED) {
+            prune->locked++;
+            rc = retention_keep_locked(plan, i, failure.message, err);
+            if (rc)
+                return rc;
+        } else if (rc && prune->failed++ == 0) {
             *ret_first = failure;
+        }
         work_progress(work, "deleting backups", (int64_t)(prune->deleted + prune->failed),
                       (int64_t)plan->delete_count);
     }
@@ -188,11 +197,14 @@ int prune_run(const struct work *work, struct work_result *result, struct error 
     int rc = prune_apply(work, &options, &prune, err);
     for (size_t i = 0; i < prune.plan.warnings.count; i++)
         work_notice(work, "%s", prune.plan.warnings.items[i]);
+    if (prune.locked)
+        work_notice(work, "%zu backups stay, which an object lock protects still", prune.locked);
     json_t *details =
-        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "plan_hash", prune.plan.hash, "kept",
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "plan_hash", prune.plan.hash, "kept",
                   (json_int_t)(prune.plan.count - prune.plan.delete_count), "deleted",
-                  (json_int_t)prune.deleted, "failed", (json_int_t)prune.failed, "unfinished",
-                  (json_int_t)prune.unfinished, "bytes_freed", (json_int_t)prune.bytes_freed);
+                  (json_int_t)prune.deleted, "locked", (json_int_t)prune.locked, "failed",
+                  (json_int_t)prune.failed, "unfinished", (json_int_t)prune.unfinished,
+                  "bytes_freed", (json_int_t)prune.bytes_freed);
     if (details) {
         json_decref(result->details);
         result->details = details;

@@ -23,6 +23,7 @@ struct prune {
     struct facts facts; /* what the plan was made of, and borrows from */
     struct retention_plan plan;
     size_t deleted, failed; /* backups, garbage included */
+    size_t locked;          /* found under an object lock: decisions to keep now, not failed */
     int64_t bytes_freed;    /* really, with what unfinished writes had left behind */
     int64_t unfinished;     /* writes that never ended, removed beside the plan */
 };

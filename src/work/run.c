@@ -7,6 +7,7 @@
 #include "base/units.h"
 #include "repository/ids.h"
 #include "work/locking.h"
+#include "work/open_repository.h"
 
 static const struct {
     enum job_type type;
@@ -127,6 +128,13 @@ static int run_story(struct work *work, work_function story, struct running *run
     if (work_interrupted(err))
         return ERR_INTERRUPTED;
     int rc = story(work, &result, err);
+    /* A store that was stopped knows that, but not why. */
+    struct error reason = ERROR_NONE;
+    if (rc == ERR_INTERRUPTED && work_interrupted(&reason)) {
+        rc = reason.code;
+        if (err)
+            *err = reason;
+    }
     struct journal_run *run = &running->report->run;
     snprintf(run->backup_id, sizeof(run->backup_id), "%s", result.backup_id);
     run->bytes_source = result.bytes_source;
@@ -194,8 +202,7 @@ static int run_claimed(struct running *running, struct error *err)
     size_t runner = 0;
     int rc = find_runner(request->job->type, &runner, err);
     if (!rc)
-        rc = repository_open(request->policy->repository_url, NULL, request->policy->cluster,
-                             &repository, err);
+        rc = work_open_repository(request->policy, request->job, &repository, err);
     if (!rc)
         mind_new_repository(running, repository);
     if (!rc)

@@ -9,6 +9,7 @@
 #include "repository/wal.h"
 #include "work/crew.h"
 #include "work/wal_spool.h"
+#include "work/open_repository.h"
 #include "work/work.h"
 
 enum {
@@ -218,8 +219,7 @@ int wal_ahead_run(const struct policy *policy, const char *folder, const char *s
     _cleanup_(closep) int lock = wal_spool_lock(folder);
     if (lock < 0)
         return 0;
-    int rc =
-        repository_open(policy->repository_url, NULL, policy->cluster, &helper.repository, err);
+    int rc = work_open_repository(policy, NULL, &helper.repository, err);
     if (!rc)
         rc = wal_info_read(helper.repository, system, &helper.segment_size, err);
     if (!rc) {

@@ -8,6 +8,7 @@
 #include "spool/server.h"
 #include "work/wal_ahead.h"
 #include "work/wal_spool.h"
+#include "work/open_repository.h"
 #include "work/work.h"
 
 #define FIRST_PAUSE_US (200 * INT64_C(1000))
@@ -89,8 +90,7 @@ static int fetch_once(struct fetching *fetching, struct error *err)
     int64_t size = -1;
     int rc = 0;
     if (!fetching->repository)
-        rc = repository_open(policy->repository_url, NULL, policy->cluster, &fetching->repository,
-                             err);
+        rc = work_open_repository(policy, NULL, &fetching->repository, err);
     if (!rc && !fetching->system[0])
         rc = repository_read_system(fetching->repository, fetching->system, err);
     if (rc)

@@ -12,6 +12,7 @@
 #include "spool/server.h"
 #include "wal/page.h"
 #include "work/crew.h"
+#include "work/open_repository.h"
 #include "work/work.h"
 
 enum { VERSION_FACTOR = 10000, WATCH_US = 100000, SYSTEM_TEXT = 24 };
@@ -383,8 +384,7 @@ static bool is_marked(const struct pushing *pushing)
 static int open_archive(struct pushing *pushing, int major, struct error *err)
 {
     const struct policy *policy = pushing->push->policy;
-    int rc =
-        repository_open(policy->repository_url, NULL, policy->cluster, &pushing->repository, err);
+    int rc = work_open_repository(policy, NULL, &pushing->repository, err);
     if (!rc)
         rc = admit(pushing, major, err);
     if (!rc && pushing->segment_size)

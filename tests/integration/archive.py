@@ -114,6 +114,7 @@ class Archive:
     def recover(self, copy, standby=False, options="", start=True, **settings):
         """Starts the copy in recovery: to the end of WAL, or as a standby."""
         fetch = f"fetch {self.cluster} %f %p{' --standby' if standby else ''}{options}"
+        settings = {"hot_standby": "on" if standby else "off", **settings}
         copy.configure(restore_command=self.command(fetch), archive_command="false", **settings)
         marker = copy.data / ("standby.signal" if standby else "recovery.signal")
         marker.touch()

@@ -137,6 +137,17 @@ def test_schedule_at(ws):
         datetime(2026, 3, day, 2, tzinfo=timezone.utc) for day in (28, 29, 30)]
 
 
+def test_policy_init_takes_a_repository(tmp_path):
+    for url in ("s3://shop-backups/prod", "file:///srv/it's $x"):
+        text = run_pgcairn("policy", "init", "--from", "dbname=app", "--repository", url).out
+        (tmp_path / "app.yaml").write_text(text)
+        out = run_pgcairn("policy", "check", tmp_path / "app.yaml", env={"DATABASE_URL": "dbname=app"}).out
+        assert f"  url: {url}\n" in out
+    for url in ("s3://Bad", "/srv", "file:///a\nb"):
+        run = run_pgcairn("policy", "init", "--repository", url, expect=2)
+        assert run.err.startswith("pgcairn: --repository: ")
+
+
 def test_policy_init_is_a_valid_policy(server, app, tmp_path):
     text = run_pgcairn("policy", "init", "--from", server.url("app")).out
     for word in ("cluster:", "type: dump", "30d"):

@@ -3,6 +3,7 @@ import os
 import random
 import shutil
 import subprocess
+import threading
 import time
 
 import pytest
@@ -116,8 +117,9 @@ def test_behind_a_failure_nothing_is_marked(backlog):
 
 
 @pytest.mark.parametrize("change, words", [
-    (lambda b: b[:100], ["too short", "100"]),
-    (lambda b: b"", ["too short"]),
+    (lambda b: b[:30], ["30 bytes are too short"]),
+    (lambda b: b"", ["0 bytes are too short"]),
+    (lambda b: b[:100], ["has 100 bytes, a segment has 16777216", "hint: "]),
     (lambda b: b"\0" * SEGMENT, ["magic number"]),
     (lambda b: b + b"\0" * 8192, ["16785408 bytes"]),
     (lambda b: b[:24] + b"\1" * 8 + b[32:], ["72340172838076673", "data directory is that of"]),
@@ -129,7 +131,7 @@ def test_what_is_no_segment_of_this_server_is_refused(backlog, change, words):
     path = backlog.server.data / "pg_wal" / name
     path.write_bytes(change(path.read_bytes()))
     run = backlog.push(name, expect=1)
-    assert all(w in run.err for w in words if w != "100"), str(run)
+    assert all(w in run.err for w in words), str(run)
     assert name not in backlog.segments()
 
 
@@ -339,23 +341,40 @@ def crash(server):
     wait_until(started, 30, "the crashed server starts again")
 
 
+class Killer(threading.Thread):
+    """kill -9 of a pgcairn of the archive, again and again at random moments."""
+
+    def __init__(self, archive, rounds):
+        super().__init__(daemon=True)
+        self.archive, self.rounds, self.killed, self.over = archive, rounds, 0, False
+
+    def run(self):
+        while not self.over:
+            time.sleep(self.rounds.uniform(0.02, 0.2))
+            self.killed += self.archive.kill_one()
+
+    def stop(self):
+        self.over = True
+        self.join()
+
+
 @pytest.mark.slow
 def test_kill_and_crash_at_random_moments(archiving, made):
     """kill -9 of push while it works, and of the whole server: nothing is lost, nothing is doubled."""
     server = archiving.server
     server.program("pgbench", "-i", "-q", "-s", "2")
     copy = made(archiving.copy())
-    rounds = random.Random(4)
-    killed = 0
-    for number in range(50):
+    killer = Killer(archiving, random.Random(4))
+    killer.start()
+    number = 0
+    while killer.killed < 50:
+        number += 1
+        assert number < 2000, f"only {killer.killed} were killed"
         server.psql("postgres", FILL + f"; insert into t values ({number}, 'round'); select pg_switch_wal()")
-        time.sleep(rounds.uniform(0, 0.08))
-        killed += archiving.kill_one()
-        if number % 17 == 16:
+        if number % 40 == 20:
             crash(server)
-    assert killed > 5
+    killer.stop()
     archiving.switch()
-    server.wait_for("select true")
     assert all(len(objects) == 1 for objects in archiving.segments().values())
     archiving.recover(copy)
     copy.wait_for("select not pg_is_in_recovery()", seconds=120)

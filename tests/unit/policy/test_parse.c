@@ -76,9 +76,6 @@ static void test_full_example(void **state)
 {
     (void)state;
     case_expect(FULL,
-                "9:8: repository \"s3://automatos-backups/prod\" is not available in this version "
-                "(available: file:///path)\n"
-                "10:3: \"s3\" is not available in this version\n"
                 "15:19: job type \"wal\" is not available in this version (available: dump, "
                 "snapshot, vacuum, prune)\n"
                 "20:19: job type \"drill\" is not available in this version (available: dump, "

@@ -231,13 +231,226 @@ static void test_unfinished(void **state)
     store_writer_free(other);
 }
 
+/* -- object locks -------------------------------------------------------------------------------
+ */
+
+#define LOCKED_UNTIL_US (INT64_C(4102444800) * US_PER_SECOND) /* 2100-01-01 */
+
+/* A bucket in which some objects are locked, or may not be deleted. */
+static struct {
+    const char *locked, *told; /* part of the keys that are; of those whose lock a look-up tells */
+    const char *forbidden;
+    bool has_locks, is_unreadable;
+    int stats;
+} bucket;
+
+static int bucket_stat(struct store *store, const char *key, struct store_object *object,
+                       struct error *err)
+{
+    int rc = store_file_ops.stat(store, key, object, err);
+    bucket.stats++;
+    if (!rc && bucket.told && strstr(key, bucket.told))
+        object->locked_until_us = LOCKED_UNTIL_US;
+    return rc;
+}
+
+static int bucket_delete(struct store *store, const char *key, struct error *err)
+{
+    if (bucket.locked && strstr(key, bucket.locked))
+        return error_set(err, ERR_LOCKED, "\"%s\" is locked until 2100-01-01T00:00:00Z", key);
+    if (bucket.forbidden && strstr(key, bucket.forbidden))
+        return error_set(err, ERR_PERMISSION, "AccessDenied: \"%s\"", key);
+    return store_file_ops.delete(store, key, err);
+}
+
+static int bucket_read_traits(struct store *store, struct store_traits *traits, struct error *err)
+{
+    (void)store;
+    (void)err;
+    traits->object_lock = bucket.has_locks;
+    if (bucket.is_unreadable)
+        snprintf(traits->lock_problem, sizeof(traits->lock_problem), "AccessDenied");
+    return 0;
+}
+
+static void use_bucket(struct repository *repository)
+{
+    static struct store_ops ops;
+    ops = store_file_ops;
+    ops.stat = bucket_stat;
+    ops.delete = bucket_delete;
+    ops.read_traits = bucket_read_traits;
+    repository->store->ops = &ops;
+    repository->locks = LOCKS_NOT_ASKED;
+    bucket.stats = 0;
+}
+
+static void test_locks_are_facts(void **state)
+{
+    static const struct {
+        bool has_locks, is_unreadable;
+        const char *told;
+        int stats;
+        int64_t until_us;
+    } ROWS[] = {
+        {false, false, "manifest.json", 0, INSTANT_NONE},
+        {true, false, "manifest.json", 1, LOCKED_UNTIL_US},
+        {true, false, "data-0001", 1, INSTANT_NONE},
+        {false, true, "manifest.json", 1, LOCKED_UNTIL_US},
+    };
+    struct repository *repository = *state;
+    fixture_backup(repository, ID, instant_now_us());
+    for (size_t i = 0; i < ARRAY_SIZE(ROWS); i++) {
+        struct facts facts;
+        bucket.has_locks = ROWS[i].has_locks;
+        bucket.is_unreadable = ROWS[i].is_unreadable;
+        bucket.told = ROWS[i].told;
+        use_bucket(repository);
+        assert_ok(catalogue_read(repository, instant_now_us(), &facts, &fixture_err));
+        assert_int_equal(facts.backups[0].state, BACKUP_GOOD);
+        if (facts.backups[0].locked_until_us != ROWS[i].until_us || bucket.stats != ROWS[i].stats)
+            fail_msg("row %zu: %d look-ups, locked until %lld", i, bucket.stats,
+                     (long long)facts.backups[0].locked_until_us);
+        facts_clear(&facts);
+    }
+}
+
+/* Garbage has no manifest: its newest data object speaks for it. */
+static void test_locked_garbage(void **state)
+{
+    struct repository *repository = *state;
+    struct facts facts;
+    fixture_begin(repository, ID, instant_now_us());
+    fixture_put(repository, "shop/dumps/20261121T020000Z-good/16384/data-0001.tar.zst", "12345");
+    bucket.has_locks = true;
+    bucket.told = "data-0001";
+    use_bucket(repository);
+    assert_ok(catalogue_read(repository, instant_now_us() + 2 * US_PER_DAY, &facts, &fixture_err));
+    assert_int_equal(facts.backups[0].state, BACKUP_GARBAGE);
+    assert_int_equal(facts.backups[0].locked_until_us, LOCKED_UNTIL_US);
+    facts_clear(&facts);
+}
+
+/* Whatever of it is locked: nothing is written or deleted. */
+static void test_locked_is_left_whole(void **state)
+{
+    static const char *const TOLD[] = {"manifest.json", "data-0001"};
+    struct repository *repository = *state;
+    int64_t bytes = -1, now_us = instant_now_us();
+    fixture_backup(repository, ID, now_us);
+    bucket.has_locks = true;
+    for (size_t i = 0; i < ARRAY_SIZE(TOLD); i++) {
+        bucket.told = TOLD[i];
+        use_bucket(repository);
+        assert_int_equal(remove_first(repository, now_us, &bytes), ERR_LOCKED);
+        assert_string_equal(fixture_err.message,
+                            "20261121T020000Z-good is locked until 2100-01-01T00:00:00Z");
+        assert_objects(repository, "shop/evidence/", "");
+        assert_objects(repository, "shop/dumps/",
+                       "shop/dumps/20261121T020000Z-good/16384/data-0001.tar.zst\n"
+                       "shop/dumps/20261121T020000Z-good/manifest.json\n"
+                       "shop/dumps/20261121T020000Z-good/restore.sh\n"
+                       "shop/dumps/20261121T020000Z-good/started.json\n");
+    }
+    assert_int_equal(bytes, -1);
+    bucket.told = NULL;
+    use_bucket(repository);
+    assert_int_equal(remove_first(repository, now_us, &bytes), 0);
+    assert_objects(repository, "shop/dumps/", "");
+}
+
+static int count_record(const json_t *record, void *context, struct error *err)
+{
+    (void)record;
+    (void)err;
+    ++*(int *)context;
+    return 0;
+}
+
+/* What only the deletion tells: the rest goes, and the next run ends it under the same tombstone.
+ */
+static void expect_remains(struct repository *repository, int code, const char *message,
+                           const char *remains)
+{
+    int64_t bytes = -1, now_us = instant_now_us();
+    int records = 0;
+    fixture_backup(repository, ID, now_us);
+    use_bucket(repository);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(remove_first(repository, now_us, &bytes), code);
+        assert_string_equal(fixture_err.message, message);
+        assert_objects(repository, "shop/dumps/", remains);
+    }
+    assert_int_equal(bytes, -1);
+    bucket.locked = bucket.forbidden = NULL;
+    assert_int_equal(remove_first(repository, now_us, &bytes), 0);
+    assert_objects(repository, "shop/dumps/", "");
+    assert_ok(evidence_verify(repository, NULL, count_record, &records, NULL, &fixture_err));
+    assert_int_equal(records, 1);
+}
+
+static void test_some_are_locked(void **state)
+{
+    bucket.has_locks = false;
+    bucket.told = NULL;
+    bucket.locked = "data-0001";
+    expect_remains(*state, ERR_LOCKED,
+                   "1 object of 20261121T020000Z-good stays: "
+                   "\"shop/dumps/20261121T020000Z-good/16384/data-0001.tar.zst\" is locked until "
+                   "2100-01-01T00:00:00Z",
+                   "shop/dumps/20261121T020000Z-good/16384/data-0001.tar.zst\n"
+                   "shop/dumps/20261121T020000Z-good/started.json\n");
+}
+
+/* A failure weighs more than a lock. */
+static void test_some_are_forbidden(void **state)
+{
+    bucket.has_locks = false;
+    bucket.told = NULL;
+    bucket.locked = "data-0001";
+    bucket.forbidden = "restore.sh";
+    expect_remains(*state, ERR_PERMISSION,
+                   "1 object of 20261121T020000Z-good could not be deleted: AccessDenied: "
+                   "\"shop/dumps/20261121T020000Z-good/restore.sh\"",
+                   "shop/dumps/20261121T020000Z-good/16384/data-0001.tar.zst\n"
+                   "shop/dumps/20261121T020000Z-good/restore.sh\n"
+                   "shop/dumps/20261121T020000Z-good/started.json\n");
+}
+
+/* The manifest itself is locked, and only its deletion tells: the backup stays whole. */
+static void test_manifest_is_locked(void **state)
+{
+    struct repository *repository = *state;
+    struct facts facts;
+    int64_t bytes, now_us = instant_now_us();
+    fixture_backup(repository, ID, now_us);
+    bucket.has_locks = false;
+    bucket.locked = "manifest.json";
+    use_bucket(repository);
+    assert_int_equal(remove_first(repository, now_us, &bytes), ERR_LOCKED);
+    assert_ok(catalogue_read(repository, now_us, &facts, &fixture_err));
+    assert_int_equal(facts.backups[0].state, BACKUP_GOOD);
+    facts_clear(&facts);
+    assert_objects(repository, "shop/dumps/20261121T020000Z-good/1",
+                   "shop/dumps/20261121T020000Z-good/16384/data-0001.tar.zst\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FIXTURE_TEST(test_remove),     FIXTURE_TEST(test_crashes),
-        FIXTURE_TEST(test_garbage),    FIXTURE_TEST(test_refused),
-        FIXTURE_TEST(test_lost_lock),  FIXTURE_TEST(test_many_objects),
+        FIXTURE_TEST(test_remove),
+        FIXTURE_TEST(test_crashes),
+        FIXTURE_TEST(test_garbage),
+        FIXTURE_TEST(test_refused),
+        FIXTURE_TEST(test_lost_lock),
+        FIXTURE_TEST(test_many_objects),
         FIXTURE_TEST(test_unfinished),
+        FIXTURE_TEST(test_locks_are_facts),
+        FIXTURE_TEST(test_locked_garbage),
+        FIXTURE_TEST(test_locked_is_left_whole),
+        FIXTURE_TEST(test_some_are_locked),
+        FIXTURE_TEST(test_some_are_forbidden),
+        FIXTURE_TEST(test_manifest_is_locked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

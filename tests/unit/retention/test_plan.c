@@ -101,7 +101,7 @@ static const struct row rows[] = {
      "b6 keep hold: hold h1 by ann: case 7 (until released)\n"
      "b5 keep hold: hold h1 by ann: case 7 (until released)\n"
      "b4 delete expired: no rule of job \"nightly\" wants it: last 1\n"
-     "b3 keep lock until 2026-12-05T00:00:00Z: object lock until 2026-12-05T00:00:00Z\n"
+     "b3 keep lock until 2026-12-05T00:00:00Z: locked in the store until 2026-12-05T00:00:00Z\n"
      "b2 delete expired: no rule of job \"nightly\" wants it: last 1; hold h2 expired "
      "2026-11-14T00:00:00Z\n"
      "b1 keep hold until 2026-12-01T00:00:00Z: hold h2 by ann: case 7, until 2026-12-01T00:00:00Z\n"

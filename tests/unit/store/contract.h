@@ -171,6 +171,19 @@ static void contract_abandoned(void **state)
     buf_clear(&keys);
 }
 
+/* More than any kind of store keeps to itself before it begins to write. */
+enum { UNDER_WAY_BYTES = 20 << 20 };
+
+static void write_much(struct store_writer *writer)
+{
+    enum { PIECE = 1 << 20 };
+    char *piece = calloc(1, PIECE);
+    assert_non_null(piece);
+    for (int i = 0; i < UNDER_WAY_BYTES / PIECE; i++)
+        assert_ok(store_write(writer, piece, PIECE, &contract_err));
+    free(piece);
+}
+
 /* A write that is under way is found by its key and age, and can be removed. */
 static void contract_unfinished(void **state)
 {
@@ -178,6 +191,7 @@ static void contract_unfinished(void **state)
     struct store_writer *writer = NULL;
     struct buf keys = BUF_INIT(1000);
     assert_ok(store_create(store, "c/dumps/i/data-0001.tar.zst", 0, &writer, &contract_err));
+    write_much(writer);
     assert_ok(
         store_list_unfinished(store, instant_now_us() - US_PER_HOUR, gather, &keys, &contract_err));
     assert_string_equal(buf_text(&keys), "");

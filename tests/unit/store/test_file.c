@@ -61,8 +61,7 @@ static void test_urls(void **state)
         {"file:///a/../b", "\"file:///a/../b\" may not hold \"..\""},
         {"file:///a/..", "\"file:///a/..\" may not hold \"..\""},
         {"/srv/pgcairn", "\"/srv/pgcairn\" is no repository URL"},
-        {"s3://bucket/prefix",
-         "s3:// repositories are not available in this version (available: file://)"},
+        {"s4://bucket/prefix", "\"s4://bucket/prefix\" is no repository URL"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(ROWS); i++) {
         struct error err = ERROR_NONE;

@@ -5,11 +5,14 @@
 #include <sys/wait.h>
 
 #include "repository/locks.h"
+#include "store/store_ops.h"
 #include "work/locking.h"
 #include "work/work.h"
 
 #undef LOCK_REFRESH_US
 #define LOCK_REFRESH_US 50000
+#undef LOCKING_GRACE_US
+#define LOCKING_GRACE_US 500000
 #include "work/locking.c"
 
 static const struct lock_request REQUEST = {.job = "nightly", .class = LOCK_DUMP, .run_id = "r1"};
@@ -132,6 +135,47 @@ static void test_timeout(void **state)
     locking_free(locking);
 }
 
+static struct store *stopped[2];
+static int64_t stopped_at_us[2];
+
+static void note_stop(struct store *store)
+{
+    for (int i = 0; i < 2; i++) {
+        if (stopped[i] == store)
+            return;
+        if (!stopped[i]) {
+            stopped[i] = store;
+            stopped_at_us[i] = instant_monotonic_us();
+            return;
+        }
+    }
+}
+
+/* In the process that test_timeout stopped: the work's requests end at once, those that give the
+ * lock back go on for a while. */
+static void test_store_is_stopped(void **state)
+{
+    struct repository *repository = *state;
+    struct locking *locking = NULL;
+    struct store_ops ops = store_file_ops;
+    ops.stop = note_stop;
+    repository->store->ops = repository->keeper->store->ops = &ops;
+    assert_true(work_interrupted(NULL));
+    int64_t started_us = instant_monotonic_us();
+    assert_ok(locking_begin(repository, &REQUEST, 0, &locking, &fixture_err));
+    while (!stopped[1] && instant_monotonic_us() - started_us < 20 * US_PER_SECOND)
+        usleep(10000);
+    assert_ptr_equal(stopped[0], repository->store);
+    assert_ptr_equal(stopped[1], repository->keeper->store);
+    assert_true(stopped_at_us[0] - started_us < US_PER_SECOND);
+    assert_in_range(stopped_at_us[1] - stopped_at_us[0], LOCKING_GRACE_US,
+                    LOCKING_GRACE_US + US_PER_SECOND);
+    assert_ok(locking_end(locking, &fixture_err));
+    assert_int_equal(find_holder(repository).number, -1);
+    locking_free(locking);
+    repository->store->ops = repository->keeper->store->ops = &store_file_ops;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -139,6 +183,7 @@ int main(void)
         FIXTURE_TEST(test_busy_and_freed),
         FIXTURE_TEST(test_lost),
         FIXTURE_TEST(test_timeout),
+        FIXTURE_TEST(test_store_is_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -236,6 +236,37 @@ static void test_secrets(void **state)
     expect_problem("s.yaml", "holds a password and can be read by others", true);
 }
 
+static void expect_secret_key(const char *key, mode_t mode, size_t errors)
+{
+    char text[600];
+    snprintf(text, sizeof(text),
+             "cluster: a\npostgres: {connection: dbname=a}\nrepository:\n  url: s3://bucket\n"
+             "  s3: {access_key_id: A, secret_access_key: %s}\n",
+             key);
+    put("s.yaml", text, mode);
+    struct policy_set *set = load_all("s.yaml");
+    const struct policy_file *file = policy_set_file(set, 0);
+    assert_int_equal(file->problems.error_count, errors);
+    for (size_t i = 0; i < file->problems.count; i++) {
+        assert_null(strstr(file->problems.items[i].message, "hunter2"));
+        if (!file->problems.items[i].is_warning)
+            assert_non_null(strstr(file->problems.items[i].message,
+                                   "the file holds a secret key and can be read by others"));
+    }
+    policy_set_free(set);
+}
+
+static void test_secret_keys(void **state)
+{
+    (void)state;
+    setenv("POLICY_LOAD_KEY", "hunter2", 1);
+    expect_secret_key("hunter2", 0600, 0);
+    expect_secret_key("hunter2", 0644, 1);
+    expect_secret_key("${POLICY_LOAD_KEY}", 0644, 0);
+    expect_secret_key("'${POLICY_LOAD_KEY:-hunter2}'", 0644, 1);
+    unsetenv("POLICY_LOAD_KEY");
+}
+
 static void expect_conninfo(const char *job_name, const char *want)
 {
     struct policy_set *set = load_all("c.yaml");
@@ -308,7 +339,8 @@ int main(void)
         cmocka_unit_test(test_folder),       cmocka_unit_test(test_find),
         cmocka_unit_test(test_errors),       cmocka_unit_test(test_all),
         cmocka_unit_test(test_default_path), cmocka_unit_test(test_secrets),
-        cmocka_unit_test(test_connection),   cmocka_unit_test(test_zones),
+        cmocka_unit_test(test_secret_keys),  cmocka_unit_test(test_connection),
+        cmocka_unit_test(test_zones),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

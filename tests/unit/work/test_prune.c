@@ -109,6 +109,38 @@ static int check_tombstone(const json_t *record, void *context, struct error *er
     return 0;
 }
 
+static int refuse_oldest(struct store *store, const char *key, struct error *err)
+{
+    if (strstr(key, "-d003/manifest.json"))
+        return error_set(err, ERR_LOCKED, "it is locked until 2100-01-01T00:00:00Z");
+    return store_file_ops.delete(store, key, err);
+}
+
+/* What only its deletion shows to be locked is no failure, and not freed. */
+static void test_locked_stays(void **state)
+{
+    struct repository *repository = *state;
+    struct store_ops ops = store_file_ops;
+    struct desk desk;
+    struct prune prune = {0};
+    lay_out(&desk, repository, 2);
+    fill(repository, desk.now_us, DAYS);
+    ops.delete = refuse_oldest;
+    repository->store->ops = &ops;
+    assert_ok(apply(&desk, NULL, false, &prune));
+    repository->store->ops = &store_file_ops;
+    assert_int_equal(prune.deleted, 1);
+    assert_int_equal(prune.locked, 1);
+    assert_int_equal(prune.failed, 0);
+    assert_int_equal(prune.plan.delete_count, 1);
+    const struct retention_decision *decision = retention_find(&prune.plan, id_of(3));
+    assert_int_equal(decision->action, RETENTION_KEEP);
+    assert_string_equal(decision->rule, "lock");
+    assert_string_equal(decision->reason, "it is locked until 2100-01-01T00:00:00Z");
+    assert_days(repository, "0 1 3");
+    prune_clear(&prune);
+}
+
 static void test_leaves_evidence(void **state)
 {
     struct desk desk;
@@ -322,6 +354,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_deletes_what_the_plan_says),
+        FIXTURE_TEST(test_locked_stays),
         FIXTURE_TEST(test_leaves_evidence),
         FIXTURE_TEST(test_deletes_nothing_when_something_is_unreadable),
         FIXTURE_TEST(test_an_unreadable_hold_holds_everything),

@@ -1,0 +1,32 @@
+/*
+ * The parts of a preflight (check.h), shared by the files of its story and by nothing else:
+ *
+ *     check.c              the server, its databases, the programs, the clocks
+ *     check_repository.c   the repository: rights, one by one, and what the bucket does by itself
+ */
+#ifndef PGCAIRN_WORK_CHECKING_H
+#define PGCAIRN_WORK_CHECKING_H
+
+#include <jansson.h>
+
+#include "policy/policy.h"
+#include "postgres/connection.h"
+
+struct checking {
+    const struct policy *policy;
+    json_t *checks;
+    char *conninfo; /* secret */
+    PGconn *conn;
+};
+
+/* status: pass, warn, fail or unknown; cure may be NULL. */
+void check_note(struct checking *checking, const char *id, const char *status, const char *cure,
+                const char *format, ...) _printf_(5, 6);
+
+/* An error is a fault, or not knowing, by its exit status; cure NULL: the error's own. */
+void check_note_error(struct checking *checking, const char *id, const char *cure,
+                      const struct error *error);
+
+void check_repository(struct checking *checking);
+
+#endif

@@ -96,7 +96,8 @@ static int show_run(const struct globals *globals, const struct arguments *argum
                   id);
         return error_hint(err, "\"pgcairn list %s\" shows the ids", opened.policy->cluster);
     }
-    if (backup->state != BACKUP_GOOD && backup->state != BACKUP_UNKNOWN)
+    if (backup->state != BACKUP_GOOD && backup->state != BACKUP_DAMAGED &&
+        backup->state != BACKUP_UNKNOWN)
         return error_set(err, ERR_FAILED, "backup %s is %s: it has no manifest to show", backup->id,
                          backup_state_name(backup->state));
     rc = manifest_read(opened.repository, backup->kind, backup->id, &manifest, err);

@@ -101,6 +101,8 @@ const char *backup_state_name(enum backup_state state)
     switch (state) {
     case BACKUP_GOOD:
         return "good";
+    case BACKUP_DAMAGED:
+        return "damaged";
     case BACKUP_RUNNING:
         return "running";
     case BACKUP_GARBAGE:

@@ -19,16 +19,28 @@
 enum {
     FACTS_BACKUPS_MAX = 1000000, /* backups of one repository */
     FACTS_HOLDS_MAX = 100000,
+    FACTS_SYSTEM_MAX = 20, /* digits of a system identifier */
 };
 
 enum backup_kind { BACKUP_DUMP, BACKUP_SNAPSHOT };
 
 enum backup_state {
     BACKUP_GOOD,          /* has a readable manifest */
+    BACKUP_DAMAGED,       /* likewise, but the server had blocks with wrong checksums */
     BACKUP_RUNNING,       /* no manifest, but its run holds a lock */
     BACKUP_GARBAGE,       /* no manifest, no lock, and nothing newer than 24 h */
     BACKUP_FRESH_REMAINS, /* no manifest and no lock, but too young to be called garbage */
     BACKUP_UNKNOWN,       /* something could not be read: kept, and the run fails */
+};
+
+/* Where in the WAL a snapshot lies: replay begins at start_lsn, and what was restored is consistent
+ * from stop_lsn on. Positions and the moment are the server's. */
+struct facts_position {
+    char system_identifier[FACTS_SYSTEM_MAX + 1]; /* "" of a dump */
+    uint32_t timeline, stop_timeline;
+    uint64_t start_lsn, stop_lsn;
+    int64_t stopped_us;
+    int64_t segment_size;
 };
 
 struct facts_backup {
@@ -41,9 +53,10 @@ struct facts_backup {
     int64_t newest_us;    /* newest heartbeat or object, for those without a manifest */
     int64_t bytes_source; /* read from the server */
     int64_t bytes_stored;
-    char **databases;   /* of a dump; NULL-terminated, sorted; NULL for a snapshot */
-    int server_major;   /* 0 when unknown */
-    int verified_level; /* 0 = never verified, 1..3 */
+    char **databases;               /* of a dump; NULL-terminated, sorted; NULL for a snapshot */
+    int server_major;               /* 0 when unknown */
+    struct facts_position position; /* of a snapshot */
+    int verified_level;             /* 0 = never verified, 1..3 */
     int64_t verified_us;
     int64_t locked_until_us; /* object lock; INSTANT_NONE when none */
     int64_t drilled_us;      /* last drill passed; INSTANT_NONE when never */

@@ -16,6 +16,7 @@ struct volume_reader {
     bool has_expected, stream_begun, stream_empty;
     struct store_object expected;
     char key[STORE_KEY_MAX + 1];
+    char name[TAR_NAME_MAX + 1]; /* of the member of an archive */
     int64_t stored;
     struct error store_error;
     char buffer[READ_BYTES];
@@ -105,20 +106,31 @@ static int next_stream(struct volume_reader *reader, const char **ret_name, int6
     return 0;
 }
 
+static int next_entry(struct volume_reader *reader, struct archive_entry **ret_entry,
+                      struct error *err)
+{
+    int status = archive_read_next_header(reader->archive, ret_entry);
+    if (status == ARCHIVE_EOF)
+        *ret_entry = NULL;
+    else if (status != ARCHIVE_OK)
+        return read_failed(reader, err);
+    return 0;
+}
+
 int volume_next(struct volume_reader *reader, const char **ret_name, int64_t *ret_size,
                 struct error *err)
 {
     if (reader->kind == VOLUME_PLAIN || reader->stream_begun)
         return next_stream(reader, ret_name, ret_size);
     struct archive_entry *entry;
-    int status = archive_read_next_header(reader->archive, &entry);
-    if (status != ARCHIVE_OK && status != ARCHIVE_EOF)
-        return read_failed(reader, err);
+    int rc = next_entry(reader, &entry, err);
+    if (rc)
+        return rc;
     if (reader->kind == VOLUME_ZSTD) {
-        reader->stream_empty = status == ARCHIVE_EOF;
+        reader->stream_empty = !entry;
         return next_stream(reader, ret_name, ret_size);
     }
-    if (status == ARCHIVE_EOF) {
+    if (!entry) {
         *ret_name = NULL;
         return 0;
     }
@@ -127,6 +139,44 @@ int volume_next(struct volume_reader *reader, const char **ret_name, int64_t *re
         return error_set(err, ERR_CORRUPT, "\"%s\" has a member that is no file", reader->key);
     *ret_name = name;
     *ret_size = archive_entry_size(entry);
+    return 0;
+}
+
+static bool take_type(unsigned type, enum member_type *ret_type)
+{
+    *ret_type = type == AE_IFREG ? MEMBER_FILE : type == AE_IFDIR ? MEMBER_FOLDER : MEMBER_LINK;
+    return type == AE_IFREG || type == AE_IFDIR || type == AE_IFLNK;
+}
+
+int volume_next_member(struct volume_reader *reader, struct tar_member *ret_member, bool *ret_found,
+                       struct error *err)
+{
+    struct archive_entry *entry;
+    struct tar_member member = {0};
+    int rc = next_entry(reader, &entry, err);
+    if (rc)
+        return rc;
+    *ret_found = entry != NULL;
+    if (!entry)
+        return 0;
+    const char *name = archive_entry_pathname(entry);
+    if (!name || strlen(name) > TAR_NAME_MAX ||
+        !take_type(archive_entry_filetype(entry), &member.type))
+        return error_set(err, ERR_CORRUPT, "\"%s\" has a member of an unknown kind", reader->key);
+    int length = (int)strlen(name);
+    while (length > 1 && name[length - 1] == '/')
+        length--;
+    snprintf(reader->name, sizeof(reader->name), "%.*s", length, name);
+    member.name = reader->name;
+    member.target = member.type == MEMBER_LINK ? archive_entry_symlink(entry) : "";
+    if (!member.target)
+        return error_set(err, ERR_CORRUPT, "\"%s\" has a link that leads nowhere", reader->key);
+    member.size = member.type == MEMBER_FILE ? archive_entry_size(entry) : 0;
+    member.mode = archive_entry_perm(entry);
+    member.uid = archive_entry_uid(entry);
+    member.gid = archive_entry_gid(entry);
+    member.time_us = (int64_t)archive_entry_mtime(entry) * US_PER_SECOND;
+    *ret_member = member;
     return 0;
 }
 

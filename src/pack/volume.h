@@ -33,6 +33,7 @@
 
 #include "base/error.h"
 #include "base/rate.h"
+#include "pack/tar.h"
 #include "store/store.h"
 
 enum volume_kind { VOLUME_TAR, VOLUME_ZSTD, VOLUME_PLAIN };
@@ -55,6 +56,8 @@ int volume_add(struct volume *volume, const char *name, const void *data, size_t
                struct error *err);
 /* Exactly `size` bytes must follow: fewer or more are ERR_FAILED, at the latest in the commit. */
 int volume_begin(struct volume *volume, const char *name, int64_t size, struct error *err);
+/* The same with all that an archive keeps of a member; folders and links have no data. */
+int volume_begin_member(struct volume *volume, const struct tar_member *member, struct error *err);
 int volume_data(struct volume *volume, const void *data, size_t length, struct error *err);
 int64_t volume_stored(const struct volume *volume); /* bytes given to the store so far */
 int64_t volume_plain(const struct volume *volume);  /* bytes of members so far */
@@ -68,6 +71,10 @@ int volume_read_open(struct store *store, const char *key, enum volume_kind kind
 /* name is NULL at the end; size is -1 for a single stream. Borrowed until the next call. */
 int volume_next(struct volume_reader *reader, const char **ret_name, int64_t *ret_size,
                 struct error *err);
+/* The same for archives with folders and links in them; *ret_found is false at the end. The strings
+ * are borrowed until the next call. */
+int volume_next_member(struct volume_reader *reader, struct tar_member *ret_member, bool *ret_found,
+                       struct error *err);
 /* length is 0 at the end of the member. The bytes are borrowed until the next call. */
 int volume_read(struct volume_reader *reader, const void **ret_data, size_t *ret_length,
                 struct error *err);

@@ -88,19 +88,40 @@ static int open_archive(struct volume *volume, const struct volume_options *opti
     return 0;
 }
 
-/* The entry's header; size < 0 where the format keeps none. */
-static int write_header(struct volume *volume, const char *name, int64_t size, struct error *err)
+static unsigned file_type(enum member_type type)
 {
-    archive_entry_clear(volume->entry);
-    archive_entry_set_pathname(volume->entry, name);
-    archive_entry_set_filetype(volume->entry, AE_IFREG);
-    archive_entry_set_perm(volume->entry, MEMBER_MODE);
-    archive_entry_set_mtime(volume->entry, volume->time_us / US_PER_SECOND, 0);
-    if (size >= 0)
-        archive_entry_set_size(volume->entry, size);
-    if (archive_write_header(volume->archive, volume->entry) != ARCHIVE_OK)
+    return type == MEMBER_FILE ? AE_IFREG : type == MEMBER_FOLDER ? AE_IFDIR : AE_IFLNK;
+}
+
+/* The entry's header; size < 0 where the format keeps none. */
+static int write_header(struct volume *volume, const struct tar_member *member, struct error *err)
+{
+    struct archive_entry *entry = volume->entry;
+    archive_entry_clear(entry);
+    archive_entry_set_pathname(entry, member->name);
+    archive_entry_set_filetype(entry, file_type(member->type));
+    archive_entry_set_perm(entry, member->mode);
+    archive_entry_set_uid(entry, member->uid);
+    archive_entry_set_gid(entry, member->gid);
+    archive_entry_set_mtime(entry, member->time_us / US_PER_SECOND, 0);
+    if (member->type == MEMBER_LINK)
+        archive_entry_set_symlink(entry, member->target);
+    if (member->size >= 0)
+        archive_entry_set_size(entry, member->size);
+    if (archive_write_header(volume->archive, entry) != ARCHIVE_OK)
         return archive_failed(volume, err);
     return store_failed(volume, err);
+}
+
+/* A plain file as volumes of rows have them. */
+static struct tar_member plain_member(const struct volume *volume, const char *name, int64_t size)
+{
+    return (struct tar_member){.type = MEMBER_FILE,
+                               .name = name,
+                               .target = "",
+                               .size = size,
+                               .mode = MEMBER_MODE,
+                               .time_us = volume->time_us};
 }
 
 int volume_create(struct store *store, const char *key, enum volume_kind kind,
@@ -117,8 +138,9 @@ int volume_create(struct store *store, const char *key, enum volume_kind kind,
     int rc = store_create(store, key, flags, &volume->writer, err);
     if (!rc && kind != VOLUME_PLAIN)
         rc = open_archive(volume, options, err);
+    struct tar_member data = plain_member(volume, "data", -1);
     if (!rc && kind == VOLUME_ZSTD)
-        rc = write_header(volume, "data", -1, err);
+        rc = write_header(volume, &data, err);
     if (!rc)
         *ret_volume = TAKE(volume);
     return rc;
@@ -133,16 +155,22 @@ static int check_member_whole(const struct volume *volume, struct error *err)
                      (long long)volume->missing);
 }
 
-int volume_begin(struct volume *volume, const char *name, int64_t size, struct error *err)
+int volume_begin_member(struct volume *volume, const struct tar_member *member, struct error *err)
 {
     int rc = check_member_whole(volume, err);
     if (!rc)
-        rc = write_header(volume, name, size, err);
+        rc = write_header(volume, member, err);
     if (rc)
         return rc;
-    snprintf(volume->member, sizeof(volume->member), "%s", name);
-    volume->missing = size;
+    snprintf(volume->member, sizeof(volume->member), "%s", member->name);
+    volume->missing = member->size;
     return 0;
+}
+
+int volume_begin(struct volume *volume, const char *name, int64_t size, struct error *err)
+{
+    struct tar_member member = plain_member(volume, name, size);
+    return volume_begin_member(volume, &member, err);
 }
 
 int volume_data(struct volume *volume, const void *data, size_t length, struct error *err)

@@ -9,21 +9,21 @@
 #include <stdbool.h>
 
 /* X(enumerator, built) */
-#define FEATURE_LIST(X)                                                      \
-    X(FEATURE_CORE, true)      /* the file itself */                         \
-    X(FEATURE_DUMP, true)      /* jobs of type dump */                       \
-    X(FEATURE_VACUUM, true)    /* jobs of type vacuum */                     \
-    X(FEATURE_PRUNE, true)     /* jobs of type prune */                      \
-    X(FEATURE_WAL, true)       /* jobs of type wal */                        \
-    X(FEATURE_SNAPSHOT, false) /* jobs of type snapshot */                   \
-    X(FEATURE_VERIFY, false)   /* jobs of type verify, require_verified */   \
-    X(FEATURE_DRILL, false)    /* jobs of type drill, rto */                 \
-    X(FEATURE_AUDIT, false)    /* jobs of type audit */                      \
-    X(FEATURE_S3, true)        /* s3:// repositories */                      \
-    X(FEATURE_NOTIFY, false)   /* telling people */                          \
-    X(FEATURE_HOOKS, false)    /* programs run around a job */               \
-    X(FEATURE_ORDER, false)    /* after, group: jobs that wait for others */ \
-    X(FEATURE_DENY, false)     /* times at which a job must not run */
+#define FEATURE_LIST(X)                                                     \
+    X(FEATURE_CORE, true)     /* the file itself */                         \
+    X(FEATURE_DUMP, true)     /* jobs of type dump */                       \
+    X(FEATURE_VACUUM, true)   /* jobs of type vacuum */                     \
+    X(FEATURE_PRUNE, true)    /* jobs of type prune */                      \
+    X(FEATURE_WAL, true)      /* jobs of type wal */                        \
+    X(FEATURE_SNAPSHOT, true) /* jobs of type snapshot */                   \
+    X(FEATURE_VERIFY, false)  /* jobs of type verify, require_verified */   \
+    X(FEATURE_DRILL, false)   /* jobs of type drill, rto */                 \
+    X(FEATURE_AUDIT, false)   /* jobs of type audit */                      \
+    X(FEATURE_S3, true)       /* s3:// repositories */                      \
+    X(FEATURE_NOTIFY, false)  /* telling people */                          \
+    X(FEATURE_HOOKS, false)   /* programs run around a job */               \
+    X(FEATURE_ORDER, false)   /* after, group: jobs that wait for others */ \
+    X(FEATURE_DENY, false)    /* times at which a job must not run */
 
 enum feature {
 #define X(name, built) name,

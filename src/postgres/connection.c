@@ -81,7 +81,7 @@ int pg_error(PGconn *conn, const PGresult *result, struct error *err)
 
 /* A failed connection has no result; what went wrong is told in words only, in the server's
  * language, but the words after FATAL come with stable SQLSTATEs that libpq does not keep. */
-static int connect_error(PGconn *conn, struct error *err)
+int pg_connect_error(PGconn *conn, struct error *err)
 {
     char text[1024];
     const char *message = PQerrorMessage(conn);
@@ -151,7 +151,7 @@ int pg_connect(const char *conninfo, const char *database, const char *applicati
     if (!conn)
         return error_no_memory(err);
     if (PQstatus(conn) != CONNECTION_OK)
-        return connect_error(conn, err);
+        return pg_connect_error(conn, err);
     PQsetNoticeReceiver(conn, ignore_notice, NULL);
     if (PQserverVersion(conn) < PG_VERSION_MIN)
         return error_set(err, ERR_FAILED, "the server is PostgreSQL %d; pgcairn needs 13 or newer",

@@ -50,6 +50,9 @@ static inline void pg_string_freep(char **text)
 int pg_connect(const char *conninfo, const char *database, const char *application,
                PGconn **ret_conn, struct error *err);
 
+/* The error of a connection that was not made. */
+int pg_connect_error(PGconn *conn, struct error *err);
+
 /* To the database "postgres", where one looks at what all databases share and makes others: the one
  * that the conninfo names may be what was lost, and names in shared catalogues are in the encoding
  * of this one. Where that is closed to us, to the one that is named. */

@@ -190,6 +190,7 @@ int look_at_backup(struct look *look, enum backup_kind kind, const char *id,
     if (!rc) /* it is written last, so its lock ends last */
         rc = read_object_lock(look, key, backup, &reason);
     if (!rc)
-        backup->state = BACKUP_GOOD;
+        backup->state = json_is_true(json_object_get(manifest, "checksums_failed")) ? BACKUP_DAMAGED
+                                                                                    : BACKUP_GOOD;
     return rc ? unknown(look, &reason, err) : 0;
 }

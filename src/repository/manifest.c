@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/strv.h"
+#include "wal/name.h"
 
 static const char MANIFEST[] = "manifest.json";
 
@@ -11,6 +12,8 @@ static int check_arrays(const json_t *manifest, enum backup_kind kind, struct er
 {
     if (!json_is_array(json_object_get(manifest, "objects")))
         return error_set(err, ERR_CORRUPT, "\"objects\" is missing or no list");
+    if (kind == BACKUP_SNAPSHOT && !json_is_array(json_object_get(manifest, "tablespaces")))
+        return error_set(err, ERR_CORRUPT, "\"tablespaces\" is missing or no list");
     if (kind == BACKUP_DUMP && !json_is_array(json_object_get(manifest, "databases")))
         return error_set(err, ERR_CORRUPT, "\"databases\" is missing or no list");
     return 0;
@@ -152,6 +155,52 @@ static int take_server_major(const json_t *manifest, int *ret_major, struct erro
     return rc;
 }
 
+static int take_lsn(const json_t *object, const char *key, uint64_t *ret_lsn, struct error *err)
+{
+    const char *text;
+    int rc = json_take_text(object, key, &text, err);
+    return rc ? rc : wal_lsn_parse(text, ret_lsn, err) ? ERR_CORRUPT : 0;
+}
+
+static int take_timeline(const json_t *object, const char *key, uint32_t *ret_timeline,
+                         struct error *err)
+{
+    int64_t number;
+    int rc = json_take_integer(object, key, &number, err);
+    if (!rc && (number < 1 || number > UINT32_MAX))
+        rc = error_set(err, ERR_CORRUPT, "\"%s\" is %lld", key, (long long)number);
+    if (!rc)
+        *ret_timeline = (uint32_t)number;
+    return rc;
+}
+
+static int take_position(const json_t *manifest, struct facts_position *position, struct error *err)
+{
+    const json_t *wal = json_object_get(manifest, "wal");
+    const char *system;
+    int rc = json_take_text(json_object_get(manifest, "server"), "system_identifier", &system, err);
+    if (!rc && strlen(system) > FACTS_SYSTEM_MAX)
+        rc = error_set(err, ERR_CORRUPT, "\"system_identifier\" is no number of 64 bits");
+    if (!rc)
+        rc = take_timeline(wal, "timeline", &position->timeline, err);
+    if (!rc)
+        rc = take_timeline(wal, "stop_timeline", &position->stop_timeline, err);
+    if (!rc)
+        rc = take_lsn(wal, "start_lsn", &position->start_lsn, err);
+    if (!rc)
+        rc = take_lsn(wal, "stop_lsn", &position->stop_lsn, err);
+    if (!rc)
+        rc = json_take_integer(wal, "segment_size", &position->segment_size, err);
+    if (!rc && !wal_segment_size_valid(position->segment_size))
+        rc = error_set(err, ERR_CORRUPT, "\"segment_size\" is %lld",
+                       (long long)position->segment_size);
+    if (!rc)
+        rc = json_take_instant(manifest, "stopped_at", &position->stopped_us, err);
+    if (!rc)
+        snprintf(position->system_identifier, sizeof(position->system_identifier), "%s", system);
+    return rc;
+}
+
 int manifest_summary(const json_t *manifest, struct facts_backup *backup, struct error *err)
 {
     struct facts_backup summary = *backup;
@@ -177,6 +226,8 @@ int manifest_summary(const json_t *manifest, struct facts_backup *backup, struct
         rc = take_server_major(manifest, &summary.server_major, err);
     if (!rc && summary.kind == BACKUP_DUMP)
         rc = take_databases(manifest, &summary.databases, err);
+    if (!rc && summary.kind == BACKUP_SNAPSHOT)
+        rc = take_position(manifest, &summary.position, err);
     if (rc) {
         clear_summary(&summary);
         return rc;

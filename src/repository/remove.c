@@ -21,6 +21,12 @@ struct removal {
     int64_t bytes;
 };
 
+/* With a manifest. */
+static bool is_whole(enum backup_state state)
+{
+    return state == BACKUP_GOOD || state == BACKUP_DAMAGED;
+}
+
 static int refuse_state(const struct facts_backup *planned, enum backup_state state,
                         const char *problem, struct error *err)
 {
@@ -34,7 +40,8 @@ static int refuse_state(const struct facts_backup *planned, enum backup_state st
         return error_set(err, ERR_UNKNOWN, "%s is kept, it can't be read: %s", planned->id,
                          problem);
     case BACKUP_GOOD:
-        if (planned->state != BACKUP_GOOD)
+    case BACKUP_DAMAGED:
+        if (!is_whole(planned->state))
             return error_set(err, ERR_CONFLICT, "%s was garbage and is a good backup now",
                              planned->id);
         break;
@@ -104,7 +111,7 @@ static int write_tombstone(struct removal *removal, struct error *err)
     if (rc || (started.removed_by > 0 && removal->state == BACKUP_GARBAGE))
         return rc; /* an earlier removal goes on */
     rc = evidence_add(removal->repository,
-                      removal->state == BACKUP_GOOD ? "backup_removed" : "garbage_removed",
+                      is_whole(removal->state) ? "backup_removed" : "garbage_removed",
                       pack_tombstone(removal), &tip, err);
     if (rc)
         return rc;
@@ -278,7 +285,7 @@ int backup_remove(struct repository *repository, struct lock *lock,
         .plan_hash = plan_hash,
         .state = backup->state,
     };
-    if (backup->state != BACKUP_GOOD && backup->state != BACKUP_GARBAGE)
+    if (!is_whole(backup->state) && backup->state != BACKUP_GARBAGE)
         return error_set(err, ERR_CONFLICT, "%s is %s and can't be removed", backup->id,
                          backup_state_name(backup->state));
     int rc = hold_check_free(repository, backup->id, now_us, err);

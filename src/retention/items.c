@@ -153,6 +153,7 @@ static void judge_state(struct item *item, int64_t now_us)
     case BACKUP_FRESH_REMAINS:
         item_wish(item, WISH_REMAINS);
         return;
+    case BACKUP_DAMAGED: /* see keep_damaged() */
     case BACKUP_GARBAGE:
         return;
     case BACKUP_UNKNOWN:
@@ -266,6 +267,21 @@ static int sort_ids(struct items *items, struct error *err)
     return 0;
 }
 
+/* A damaged backup counts for nothing, but until a good one comes it may be all there is of what
+ * changed since the last. Items are in order of kinds, newest first. */
+static void keep_damaged(struct items *items)
+{
+    bool superseded = false;
+    for (size_t i = 0; i < items->count; i++) {
+        struct item *item = &items->items[i];
+        if (i == 0 || item->backup->kind != item[-1].backup->kind)
+            superseded = false;
+        superseded = superseded || item->counts;
+        if (item->backup->state == BACKUP_DAMAGED && !superseded)
+            item_wish(item, WISH_DAMAGED);
+    }
+}
+
 int items_gather(const struct facts *facts, const struct policy *policy,
                  const struct retention_zones *zones, int64_t now_us, struct items *ret_items,
                  struct error *err)
@@ -283,6 +299,7 @@ int items_gather(const struct facts *facts, const struct policy *policy,
     if (rc)
         return rc;
     attach_holds(&items, facts, now_us);
+    keep_damaged(&items);
     for (size_t i = 0; i < items.count; i++)
         if (items.items[i].backup->locked_until_us > now_us)
             item_wish(&items.items[i], WISH_LOCK);

@@ -19,6 +19,7 @@
     X(WISH_UNKNOWN, "unknown")    \
     X(WISH_RUNNING, "running")    \
     X(WISH_REMAINS, "unfinished") \
+    X(WISH_DAMAGED, "damaged")    \
     X(WISH_HOLD, "hold")          \
     X(WISH_LOCK, "lock")          \
     X(WISH_FUTURE, "future")      \

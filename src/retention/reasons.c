@@ -80,6 +80,10 @@ static void add_wish(struct buf *text, enum wish wish, const struct item *item,
     case WISH_RUNNING:
         buf_add_text(text, "a run is writing it");
         return;
+    case WISH_DAMAGED:
+        buf_add_text(text, "the server had blocks with wrong checksums, and there is no newer good "
+                           "one");
+        return;
     case WISH_REMAINS:
         buf_add_text(text, "unfinished, but too young to be called garbage");
         add_instant(text, ": last sign of life ", backup->newest_us);

@@ -6,7 +6,6 @@
 
 #include "base/json.h"
 #include "postgres/server.h"
-#include "repository/backup.h"
 #include "repository/catalogue.h"
 #include "repository/manifest.h"
 #include "work/databases.h"
@@ -79,102 +78,17 @@ static int prepare(struct dump *dump, struct pg_server *server, struct work_data
 }
 
 /* Says that the backup begins; from here on there is something to clean up. */
-static int begin(struct dump *dump, const struct pg_server *server, struct started *started,
-                 struct error *err)
+static int begin(struct dump *dump, const struct pg_server *server, struct error *err)
 {
-    const struct work *work = dump->work;
     struct repository_server identity = {.system_identifier = server->system_identifier,
                                          .version = server->version,
                                          .version_num = server->version_num};
-    int rc = repository_prepare(work->repository, err);
-    if (!rc && server->system_identifier[0])
-        rc = repository_admit_cluster(work->repository, &identity, work->started_us, err);
-    else if (!rc)
-        rc = dump_notice(dump, err,
-                         "this role may not call pg_control_system(): the backup does "
-                         "not say which cluster it is of");
-    *started = (struct started){.kind = BACKUP_DUMP, .started_us = work->started_us};
-    snprintf(started->job, sizeof(started->job), "%s", work->job->name);
-    snprintf(started->run_id, sizeof(started->run_id), "%s", work->run_id);
-    do {
-        if (!rc || rc == ERR_EXISTS)
-            rc = id_make(work->started_us, started->id, err);
-        if (!rc)
-            rc = backup_begin(work->repository, started, err);
-    } while (rc == ERR_EXISTS);
-    if (rc)
-        return rc;
-    snprintf(dump->id, sizeof(dump->id), "%s", started->id);
-    char key[STORE_KEY_MAX + 1];
-    rc = repository_backup_key(work->repository, BACKUP_DUMP, dump->id, NULL, key, err);
-    if (!rc)
-        snprintf(dump->prefix, sizeof(dump->prefix), "%.*s", (int)strlen(key) - 1, key);
-    return rc;
-}
-
-struct remains {
-    struct store *store;
-    struct strv keys;
-};
-
-/* What can't be deleted now is garbage that prune finds. */
-static int pass_over(const char *key, const struct error *reason, void *context, struct error *err)
-{
-    (void)key, (void)reason, (void)context, (void)err;
-    return 0;
-}
-
-static int delete_remains(struct remains *remains)
-{
-    int rc = store_delete_many(remains->store, remains->keys.items, remains->keys.count, pass_over,
-                               NULL, NULL);
-    strv_clear(&remains->keys);
-    remains->keys = STRV_INIT(DUMP_DISCARD_BATCH);
-    return rc;
-}
-
-static int note_remains(const struct store_object *object, void *context, struct error *err)
-{
-    struct remains *remains = context;
-    size_t length = strlen(object->key);
-    static const char LAST[] = "/started.json";
-    size_t last = sizeof(LAST) - 1;
-    if (length > last && strcmp(object->key + length - last, LAST) == 0)
-        return 0;
-    int rc = strv_add(&remains->keys, object->key, err);
-    return !rc && remains->keys.count == DUMP_DISCARD_BATCH ? delete_remains(remains) : rc;
-}
-
-static int note_any(const struct store_object *object, void *context, struct error *err)
-{
-    (void)object, (void)err;
-    ++*(size_t *)context;
-    return 0;
-}
-
-/* After a failure in order nothing stays, but for what an object lock holds: that is garbage which
- * prune finds. Through the keeper, for the store may have been stopped. */
-static void discard(struct dump *dump)
-{
-    struct repository *repository = dump->work->repository;
-    struct remains remains = {.store =
-                                  (repository->keeper ? repository->keeper : repository)->store,
-                              .keys = STRV_INIT(DUMP_DISCARD_BATCH)};
-    char key[STORE_KEY_MAX + 1];
-    size_t left = 0;
-    snprintf(key, sizeof(key), "%s/", dump->prefix);
-    int rc = store_list(remains.store, key, false, note_remains, &remains, NULL);
-    if (!rc)
-        rc = delete_remains(&remains);
-    strv_clear(&remains.keys);
-    if (!rc)
-        rc = store_list(remains.store, key, false, note_any, &left, NULL);
-    dump_key(dump, "started.json", key);
-    if (!rc && left <= 1)
-        rc = store_delete(remains.store, key, NULL);
-    if (rc || left > 1)
-        work_notice(dump->work, "what was written of %s could not be taken away now; prune does it",
-                    dump->id);
+    int rc = server->system_identifier[0]
+                 ? 0
+                 : dump_notice(dump, err,
+                               "this role may not call pg_control_system(): the backup does "
+                               "not say which cluster it is of");
+    return rc ? rc : making_begin(dump->work, BACKUP_DUMP, &identity, &dump->making, err);
 }
 
 static int dump_databases(struct dump *dump, const struct work_databases *list, struct error *err)
@@ -246,9 +160,9 @@ static json_t *make_manifest(struct dump *dump, const struct pg_server *server, 
     return json_pack(
         "{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:{s:s, s:i, s:s, s:O}, s:i, s:I, s:I, s:O, "
         "s:o, s:O}",
-        "format", MANIFEST_FORMAT, "kind", "dump", "id", dump->id, "cluster", work->policy->cluster,
-        "job", work->job->name, "run_id", work->run_id, "pgcairn_version", PGCAIRN_VERSION,
-        "started_at", json_instant_micros(work->started_us), "completed_at",
+        "format", MANIFEST_FORMAT, "kind", "dump", "id", dump->making.started.id, "cluster",
+        work->policy->cluster, "job", work->job->name, "run_id", work->run_id, "pgcairn_version",
+        PGCAIRN_VERSION, "started_at", json_instant_micros(work->started_us), "completed_at",
         json_instant_micros(instant_now_us()), "server", "version", server->version, "version_num",
         server->version_num, "system_identifier", server->system_identifier, "settings",
         server->settings, "pg_dump", dump->programs.major, "bytes_source",
@@ -276,7 +190,8 @@ static int complete(struct dump *dump, const struct pg_server *server, struct er
     if (!rc)
         rc = work_check_lock(dump->work, err);
     if (!rc)
-        rc = manifest_write(dump->work->repository, BACKUP_DUMP, dump->id, manifest, err);
+        rc = manifest_write(dump->work->repository, BACKUP_DUMP, dump->making.started.id, manifest,
+                            err);
     return rc;
 }
 
@@ -284,23 +199,21 @@ static int run_with_list(struct dump *dump, struct work_databases *list, struct 
                          struct error *err)
 {
     _cleanup_(pg_server_clear) struct pg_server server = {0};
-    struct started started;
     int rc = prepare(dump, &server, list, err);
     if (!rc)
-        rc = begin(dump, &server, &started, err);
+        rc = begin(dump, &server, err);
     if (rc)
         return rc;
-    dump->started = &started;
     rc = dump_databases(dump, list, err);
     if (!rc)
         rc = refuse_emptied(dump, err);
     if (!rc)
         rc = complete(dump, &server, err);
     if (rc) {
-        discard(dump);
+        making_discard(&dump->making);
         return rc;
     }
-    snprintf(result->backup_id, sizeof(result->backup_id), "%s", dump->id);
+    snprintf(result->backup_id, sizeof(result->backup_id), "%s", dump->making.started.id);
     result->bytes_source = atomic_load(&dump->bytes_source);
     result->bytes_stored = atomic_load(&dump->bytes_stored);
     return 0;

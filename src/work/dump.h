@@ -22,8 +22,8 @@
 #include "pack/volume.h"
 #include "postgres/programs.h"
 #include "postgres/tables.h"
-#include "repository/backup.h"
 #include "work/crew.h"
+#include "work/making.h"
 #include "work/work.h"
 
 enum {
@@ -36,7 +36,6 @@ enum {
     DUMP_ATTEMPTS = 5,           /* of one database, when it gave way or was altered */
     DUMP_WORKER_LOCK_MS = 200,   /* a worker waits so long for a lock, then goes another way */
     DUMP_SPARE_CONNECTIONS = 4,  /* coordinator, watcher, pg_dump twice */
-    DUMP_DISCARD_BATCH = 1000,   /* objects deleted at once after a failure */
     DUMP_VOLUMES_MAX = 9999,     /* of one database */
 };
 
@@ -44,9 +43,8 @@ enum {
 struct dump {
     const struct work *work;
     struct store *store;
-    char *conninfo; /* secret */
-    char id[40];
-    char prefix[128];     /* key of the backup's folder, no slash at the end */
+    char *conninfo;       /* secret */
+    struct making making; /* refreshed while the run lives */
     char application[64]; /* application_name of every session of this run */
     struct pg_programs programs;
     struct volume_options options;
@@ -54,9 +52,8 @@ struct dump {
     int workers;
     int server_version; /* as PQserverVersion */
     bool is_standby;
-    struct started *started; /* refreshed while the run lives */
-    pthread_mutex_t mutex;   /* guards objects, databases and notices */
-    json_t *objects;         /* of the manifest: name, size, sha256, plain_bytes */
+    pthread_mutex_t mutex; /* guards objects, databases and notices */
+    json_t *objects;       /* of the manifest: name, size, sha256, plain_bytes */
     json_t *databases;
     json_t *notices; /* of the database being dumped */
     atomic_llong bytes_source, bytes_stored;

@@ -265,21 +265,14 @@ static int look_for_waiter(struct dump_database *database, struct waiting *waiti
                      pg_text(result, 0, 0), pg_text(result, 0, 1));
 }
 
-static int beat(struct dump *dump, struct error *err)
-{
-    int64_t now_us = instant_now_us();
-    if (now_us - dump->started->heartbeat_us < BACKUP_HEARTBEAT_US)
-        return 0;
-    return backup_heartbeat(dump->work->repository, dump->started, now_us, err);
-}
-
 static void watch(struct dump_database *database)
 {
     struct waiting waiting = {.since_us = INSTANT_NONE, .stuck_us = INSTANT_NONE};
     int64_t looked_us = instant_monotonic_us();
     while (!crew_ended(database->crew, WATCH_STEP_US)) {
         struct error error = ERROR_NONE;
-        int rc = work_interrupted(&error) ? error.code : beat(database->dump, &error);
+        int rc =
+            work_interrupted(&error) ? error.code : making_beat(&database->dump->making, &error);
         if (!rc && instant_monotonic_us() - looked_us >= WATCH_LOCKS_US) {
             looked_us = instant_monotonic_us();
             work_progress(database->dump->work, database->name, atomic_load(&database->bytes_done),
@@ -356,7 +349,7 @@ static int forget_attempt(struct dump *dump, size_t object_count, const char *fo
         json_array_remove(dump->objects, json_array_size(dump->objects) - 1);
     json_array_clear(dump->notices);
     char prefix[STORE_KEY_MAX + 1];
-    snprintf(prefix, sizeof(prefix), "%s/%s/", dump->prefix, folder);
+    snprintf(prefix, sizeof(prefix), "%s/%s/", dump->making.prefix, folder);
     return store_list(dump->store, prefix, false, delete_object, dump->store, err);
 }
 

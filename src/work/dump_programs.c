@@ -11,7 +11,7 @@ enum { PIPE_BYTES = 64 << 10, ARGUMENTS_MAX = 64, ENVIRONMENT_MAX = 200 };
 
 void dump_key(const struct dump *dump, const char *name, char key[STORE_KEY_MAX + 1])
 {
-    snprintf(key, STORE_KEY_MAX + 1, "%s/%s", dump->prefix, name);
+    making_key(&dump->making, name, key);
 }
 
 int dump_add_object(struct dump *dump, const char *name, const struct store_object *object,

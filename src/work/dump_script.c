@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "postgres/server.h"
 #include "work/dump.h"
+#include "work/shell.h"
 
 enum { SCRIPT_LIMIT = 256 << 20, STATEMENTS_MAX = 100000, MARK_RANDOM = 16 };
 
@@ -71,15 +72,6 @@ static const char HEAD[] =
     "    }\n"
     "}\n";
 
-/* Text inside '...' of sh. */
-static void add_shell_quoted(struct buf *script, const char *text)
-{
-    buf_add_text(script, "'");
-    for (; *text; text++)
-        buf_add(script, *text == '\'' ? "'\\''" : text, *text == '\'' ? 4 : 1);
-    buf_add_text(script, "'");
-}
-
 static void add_checksums(struct buf *script, const json_t *manifest)
 {
     size_t i;
@@ -116,7 +108,7 @@ static void add_loader(struct buf *script, const json_t *database, const char *o
         buf_add_text(&sql, " FROM stdin");
         pg_add_copy_options(&sql, json_text(database, "encoding"));
         buf_addf(script, "%lld/*) set -- ", (long long)json_number(table, "oid"));
-        add_shell_quoted(script, buf_text(&sql));
+        shell_add_quoted(script, buf_text(&sql));
         buf_add_text(script, " ;;\n");
     }
     buf_add_text(script, "*) echo \"no table for $TAR_FILENAME\" >&2; exit 1 ;;\n"
@@ -208,7 +200,7 @@ static void add_calls(struct buf *script, const json_t *manifest)
     json_array_foreach(json_object_get(manifest, "databases"), i, database)
     {
         buf_add_text(script, "name=");
-        add_shell_quoted(script, json_text(database, "name"));
+        shell_add_quoted(script, json_text(database, "name"));
         buf_addf(script,
                  "\nif [ -z \"$only\" ] || [ \"$only\" = \"$name\" ]; then\n"
                  "    found=yes\n    restore_%lld \"$new_name\" \"$name\"\nfi\n",
@@ -221,8 +213,8 @@ static void add_calls(struct buf *script, const json_t *manifest)
 int dump_write_script(struct dump *dump, json_t *manifest, struct error *err)
 {
     _cleanup_(buf_clear) struct buf script = BUF_INIT(SCRIPT_LIMIT);
-    buf_addf(&script, "#!/bin/sh\n# Restores backup %s of cluster %s without pgcairn.\n", dump->id,
-             dump->work->policy->cluster);
+    buf_addf(&script, "#!/bin/sh\n# Restores backup %s of cluster %s without pgcairn.\n",
+             dump->making.started.id, dump->work->policy->cluster);
     buf_add_text(&script, HEAD);
     add_checksums(&script, manifest);
     size_t i;

@@ -117,6 +117,30 @@ static int read_stored(struct wal_look *look, struct error *err)
     return rc;
 }
 
+/* The good snapshots of this system; ids are borrowed from look->backups. */
+static int gather_anchors(struct wal_look *look, struct error *err)
+{
+    int rc = catalogue_read(look->repository, instant_now_us(), &look->backups, err);
+    if (rc)
+        return rc;
+    look->anchors = calloc(look->backups.backup_count + 1, sizeof(*look->anchors));
+    if (!look->anchors)
+        return error_no_memory(err);
+    for (size_t i = 0; i < look->backups.backup_count; i++) {
+        const struct facts_backup *backup = &look->backups.backups[i];
+        const struct facts_position *position = &backup->position;
+        if (backup->kind == BACKUP_SNAPSHOT && backup->state == BACKUP_GOOD &&
+            strcmp(position->system_identifier, look->system) == 0)
+            look->anchors[look->anchor_count++] =
+                (struct wal_anchor){.id = backup->id,
+                                    .timeline = position->timeline,
+                                    .start_lsn = position->start_lsn,
+                                    .end_lsn = position->stop_lsn,
+                                    .end_us = position->stopped_us};
+    }
+    return 0;
+}
+
 static int judge(struct wal_look *look, struct error *err)
 {
     struct continuity_question question = {.now_us = instant_now_us(),
@@ -245,6 +269,8 @@ int wal_look_archive(struct wal_look *look, struct error *err)
     int rc = read_stored(look, err);
     if (!rc && look->has_wal)
         rc = store_list_unfinished(look->repository->store, INT64_MAX, note_upload, look, err);
+    if (!rc && look->has_wal)
+        rc = gather_anchors(look, err);
     if (!rc && look->has_wal)
         rc = judge(look, err);
     if (rc)

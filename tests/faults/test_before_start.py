@@ -306,7 +306,6 @@ def test_no_policy_at_all(tmp_path):
 
 
 @pytest.mark.parametrize("job, word", [
-    ({"type": "snapshot", "schedule": "0 3 * * sun", "keep": {"within": "90d"}}, "snapshot"),
     ({"type": "wal", "schedule": "0 * * * *", "keep": {"within": "7d"}}, "wal"),
     ({"type": "audit", "schedule": "0 7 * * *"}, "audit"),
 ])

@@ -1,0 +1,113 @@
+#include "work/making.h"
+
+#include <string.h>
+
+#include "base/strv.h"
+
+enum { DISCARD_BATCH = 1000 }; /* objects deleted at once after a failure */
+
+int making_begin(const struct work *work, enum backup_kind kind,
+                 const struct repository_server *server, struct making *ret_making,
+                 struct error *err)
+{
+    struct making making = {.work = work,
+                            .started = {.kind = kind, .started_us = work->started_us}};
+    struct started *started = &making.started;
+    int rc = repository_prepare(work->repository, err);
+    if (!rc && server->system_identifier[0])
+        rc = repository_admit_cluster(work->repository, server, work->started_us, err);
+    snprintf(started->job, sizeof(started->job), "%s", work->job->name);
+    snprintf(started->run_id, sizeof(started->run_id), "%s", work->run_id);
+    do {
+        if (!rc || rc == ERR_EXISTS)
+            rc = id_make(work->started_us, started->id, err);
+        if (!rc)
+            rc = backup_begin(work->repository, started, err);
+    } while (rc == ERR_EXISTS);
+    char key[STORE_KEY_MAX + 1];
+    if (!rc)
+        rc = repository_backup_key(work->repository, kind, started->id, NULL, key, err);
+    if (rc)
+        return rc;
+    snprintf(making.prefix, sizeof(making.prefix), "%.*s", (int)strlen(key) - 1, key);
+    *ret_making = making;
+    return 0;
+}
+
+void making_key(const struct making *making, const char *name, char key[STORE_KEY_MAX + 1])
+{
+    snprintf(key, STORE_KEY_MAX + 1, "%s/%s", making->prefix, name);
+}
+
+int making_beat(struct making *making, struct error *err)
+{
+    int64_t now_us = instant_now_us();
+    if (now_us - making->started.heartbeat_us < BACKUP_HEARTBEAT_US)
+        return 0;
+    return backup_heartbeat(making->work->repository, &making->started, now_us, err);
+}
+
+struct remains {
+    struct store *store;
+    struct strv keys;
+};
+
+/* What can't be deleted now is garbage that prune finds. */
+static int pass_over(const char *key, const struct error *reason, void *context, struct error *err)
+{
+    (void)key, (void)reason, (void)context, (void)err;
+    return 0;
+}
+
+static int delete_remains(struct remains *remains)
+{
+    int rc = store_delete_many(remains->store, remains->keys.items, remains->keys.count, pass_over,
+                               NULL, NULL);
+    strv_clear(&remains->keys);
+    remains->keys = STRV_INIT(DISCARD_BATCH);
+    return rc;
+}
+
+static int note_remains(const struct store_object *object, void *context, struct error *err)
+{
+    struct remains *remains = context;
+    size_t length = strlen(object->key);
+    static const char LAST[] = "/started.json";
+    size_t last = sizeof(LAST) - 1;
+    if (length > last && strcmp(object->key + length - last, LAST) == 0)
+        return 0;
+    int rc = strv_add(&remains->keys, object->key, err);
+    return !rc && remains->keys.count == DISCARD_BATCH ? delete_remains(remains) : rc;
+}
+
+static int note_any(const struct store_object *object, void *context, struct error *err)
+{
+    (void)object, (void)err;
+    ++*(size_t *)context;
+    return 0;
+}
+
+/* Through the keeper, for the store may have been stopped. */
+void making_discard(const struct making *making)
+{
+    struct repository *repository = making->work->repository;
+    struct remains remains = {.store =
+                                  (repository->keeper ? repository->keeper : repository)->store,
+                              .keys = STRV_INIT(DISCARD_BATCH)};
+    char key[STORE_KEY_MAX + 1];
+    size_t left = 0;
+    snprintf(key, sizeof(key), "%s/", making->prefix);
+    int rc = store_list(remains.store, key, false, note_remains, &remains, NULL);
+    if (!rc)
+        rc = delete_remains(&remains);
+    strv_clear(&remains.keys);
+    if (!rc)
+        rc = store_list(remains.store, key, false, note_any, &left, NULL);
+    making_key(making, "started.json", key);
+    if (!rc && left <= 1)
+        rc = store_delete(remains.store, key, NULL);
+    if (rc || left > 1)
+        work_notice(making->work,
+                    "what was written of %s could not be taken away now; prune does it",
+                    making->started.id);
+}

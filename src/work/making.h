@@ -1,0 +1,33 @@
+/*
+ * What dumps and snapshots have in common while they are made: the folder that begins with
+ * started.json, its heartbeat, and what is removed again when the work fails in order.
+ *
+ *     making_begin(work, BACKUP_SNAPSHOT, &identity, &making, err);   admits the server first
+ *     making_key(&making, "base-0001.tar.zst", key);
+ *     making_beat(&making, err);          often; writes hourly. One thread.
+ *     making_discard(&making);            after a failure: nothing stays
+ */
+#ifndef PGCAIRN_WORK_MAKING_H
+#define PGCAIRN_WORK_MAKING_H
+
+#include "repository/backup.h"
+#include "work/work.h"
+
+enum { MAKING_PREFIX_MAX = 128 };
+
+struct making {
+    const struct work *work;
+    struct started started;
+    char prefix[MAKING_PREFIX_MAX]; /* key of the backup's folder, no slash at the end */
+};
+
+/* An empty system identifier was not told by the server: nothing is admitted then. */
+int making_begin(const struct work *work, enum backup_kind kind,
+                 const struct repository_server *server, struct making *ret_making,
+                 struct error *err);
+void making_key(const struct making *making, const char *name, char key[STORE_KEY_MAX + 1]);
+int making_beat(struct making *making, struct error *err);
+/* What an object lock holds, or can't be deleted now, is garbage that prune finds. */
+void making_discard(const struct making *making);
+
+#endif

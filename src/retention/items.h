@@ -59,6 +59,7 @@ enum anchor_role {
     ANCHOR_OLDEST,     /* none ended before the window, so it is the oldest good one */
     ANCHOR_BEHIND_GAP, /* what lies behind a hole in the WAL is reached from it */
     ANCHOR_NEXT,       /* it takes the place of the first when it is old enough */
+    ANCHOR_PERHAPS,    /* a timeline may descend from it: its history is not stored */
 };
 
 struct item {

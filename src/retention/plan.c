@@ -48,8 +48,7 @@ int retention_plan_make(const struct facts *facts, const struct policy *policy,
         (rc = refuse_if_unsure(facts, &items, &plan, err)) ||
         (rc = guard(facts, &items, now_us, &plan, err)) ||
         (rc = warnings_add(facts, &items, policy, now_us, &plan, err)) ||
-        (rc = wal_warn(&window, policy, &plan, err)) ||
-        (rc = hash(policy->cluster, &plan, err)))
+        (rc = wal_warn(&window, policy, &plan, err)) || (rc = hash(policy->cluster, &plan, err)))
         return rc;
     *ret_plan = plan;
     plan = (struct retention_plan){0};
@@ -152,7 +151,8 @@ static int64_t until(const struct item *item)
 }
 
 static int decide_one(const struct item *item, const struct policy *policy,
-                      const struct wal_window *window, struct retention_decision *decision, struct error *err)
+                      const struct wal_window *window, struct retention_decision *decision,
+                      struct error *err)
 {
     enum wish wish = strongest_wish(item);
     *decision = (struct retention_decision){

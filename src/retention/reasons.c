@@ -77,8 +77,9 @@ static void add_anchor(struct buf *text, const struct item *item, const struct w
         buf_addf(text, "anchor: recovery to any moment of the last %s begins with it", within);
         return;
     case ANCHOR_OLDEST:
-        buf_addf(text, "anchor: recovery begins with it, the oldest good one; none is older than "
-                       "the last %s",
+        buf_addf(text,
+                 "anchor: recovery begins with it, the oldest good one; none is older than "
+                 "the last %s",
                  within);
         return;
     case ANCHOR_BEHIND_GAP:
@@ -86,6 +87,9 @@ static void add_anchor(struct buf *text, const struct item *item, const struct w
         return;
     case ANCHOR_NEXT:
         buf_addf(text, "the next anchor, when it is older than %s", within);
+        return;
+    case ANCHOR_PERHAPS:
+        buf_add_text(text, "perhaps an anchor: the history of a later timeline is not stored");
         return;
     }
 }
@@ -147,6 +151,11 @@ static void add_wish(struct buf *text, enum wish wish, const struct item *item,
 
 static void add_delete(struct buf *text, const struct item *item)
 {
+    if (item->backup->state == BACKUP_DAMAGED) {
+        buf_add_text(text, "the server had blocks with wrong checksums, and there is a newer good "
+                           "one");
+        return;
+    }
     if (!item->job) {
         buf_add_text(text, "left behind by a run that never finished");
         add_instant(text, "; last sign of life ", item->backup->newest_us);

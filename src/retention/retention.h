@@ -10,8 +10,9 @@
  *     for each plan.decisions[i] ...
  *     retention_plan_clear(&plan);
  *
- * WAL is planned when the facts have some (facts->wals), in plan.wal. A plan borrows from the facts, which must outlive it unchanged. Thread-safe: nothing is shared.
- * Errors: ERR_MEMORY and ERR_LIMIT only; bad facts are never an error but a decision to keep.
+ * WAL is planned when the facts have some (facts->wals), in plan.wal. A plan borrows from the
+ * facts, which must outlive it unchanged. Thread-safe: nothing is shared. Errors: ERR_MEMORY and
+ * ERR_LIMIT only; bad facts are never an error but a decision to keep.
  */
 #ifndef PGCAIRN_RETENTION_RETENTION_H
 #define PGCAIRN_RETENTION_RETENTION_H
@@ -63,10 +64,10 @@ struct retention_decision {
 struct retention_wal {
     const struct facts_wal *wal; /* borrowed from the facts: its system and segment size */
     uint32_t timeline;
-    uint64_t from, to;    /* segments that it speaks of, stored or not */
-    uint64_t first, last; /* the first and the last stored of them */
-    int64_t segments;     /* stored */
-    int64_t bytes;        /* an estimate where a decision ends within a contiguous range */
+    uint64_t from, to;             /* segments that it speaks of, stored or not */
+    uint64_t first, last;          /* the first and the last stored of them */
+    int64_t segments;              /* stored */
+    int64_t bytes;                 /* an estimate where a decision ends within a contiguous range */
     char id[RETENTION_WAL_ID_MAX]; /* "FIRST-LAST", names of segments */
     enum retention_action action;
     /* Kept: window no-anchor no-history hold no-job no-keep incomplete. Deleted: expired. */
@@ -81,7 +82,7 @@ struct retention_plan {
     struct retention_wal *wal; /* by system, timeline and segment; what is not stored has none */
     size_t wal_count, wal_allocated;
     size_t wal_delete_count;
-    int64_t bytes_freed; /* WAL included */
+    int64_t bytes_freed;           /* WAL included */
     char hash[RETENTION_HASH_MAX]; /* of cluster, ids and actions, of WAL only what goes, since more
                                     * comes at any time; not of `now` or the reasons */
     char *refused;                 /* why nothing may be deleted now; NULL when nothing stands in

@@ -29,10 +29,8 @@ int wal_decide(const struct facts *facts, const struct wal_window *window,
     for (size_t i = 0; i < facts->wal_count; i++)
         for (size_t t = 0; t < facts->wals[i].timeline_count && !rc; t++) {
             const struct facts_wal_timeline *timeline = &facts->wals[i].timelines[t];
-            struct walk walk = {.window = window,
-                                .wal = &facts->wals[i],
-                                .timeline = timeline,
-                                .plan = plan};
+            struct walk walk = {
+                .window = window, .wal = &facts->wals[i], .timeline = timeline, .plan = plan};
             const struct wal_need *needs = window->needs;
             while (need < window->need_count &&
                    (needs[need].wal < i ||
@@ -161,7 +159,8 @@ static void add_expired(struct buf *text, const struct walk *walk, uint64_t to)
 static void name_range(struct retention_wal *piece)
 {
     char first[WAL_NAME_MAX], last[WAL_NAME_MAX];
-    struct wal_name from = wal_segment_name(piece->timeline, piece->first, piece->wal->segment_size);
+    struct wal_name from =
+        wal_segment_name(piece->timeline, piece->first, piece->wal->segment_size);
     struct wal_name to = wal_segment_name(piece->timeline, piece->last, piece->wal->segment_size);
     snprintf(piece->id, sizeof(piece->id), "%s-%s", wal_name_format(&from, first),
              wal_name_format(&to, last));
@@ -282,11 +281,12 @@ void wal_guard(const struct facts *facts, const struct items *items, int64_t now
         }
     char newest[INSTANT_TEXT_MAX], now[INSTANT_TEXT_MAX];
     if (newest_us > now_us + RETENTION_SKEW_US)
-        buf_addf(text,
-                 "%sWAL was stored at %s by the store's clock, more than 1h ahead of this one (%s): "
-                 "one of them is wrong",
-                 text->length ? "; " : "", instant_format(newest_us, newest),
-                 instant_format(now_us, now));
+        buf_addf(
+            text,
+            "%sWAL was stored at %s by the store's clock, more than 1h ahead of this one (%s): "
+            "one of them is wrong",
+            text->length ? "; " : "", instant_format(newest_us, newest),
+            instant_format(now_us, now));
 }
 
 /* -- warnings ------------------------------------------------------------------------------ */
@@ -345,13 +345,20 @@ int wal_warn(const struct wal_window *window, const struct policy *policy,
             describe_unruled(window, &text);
         else if (has_rule(piece, WAL_NO_ANCHOR))
             describe_no_anchor(piece, policy, &text);
-        else if (has_rule(piece, WAL_NO_HISTORY))
-            buf_addf(&text,
-                     "of timeline %u WAL is kept for want of a history: %s; archive it again (in "
-                     "pg_wal of the server: pgcairn wal push %s pg_wal/NNNNNNNN.history)",
-                     piece->timeline, piece->reason, policy->cluster);
         else
             continue;
+        rc = warn(plan, &text, err);
+    }
+    for (size_t i = 0; i < window->need_count && !rc; i++) {
+        const struct wal_need *need = &window->needs[i];
+        struct buf text = BUF_INIT(BUF_LIMIT_DEFAULT);
+        if (need->rule != WAL_NO_HISTORY)
+            continue;
+        buf_addf(&text,
+                 "the history of timeline %u is not stored, so all WAL that it may descend from is "
+                 "kept; archive it, in the server's data directory: pgcairn wal push %s "
+                 "pg_wal/%08X.history",
+                 need->branch, policy->cluster, need->branch);
         rc = warn(plan, &text, err);
     }
     return rc;

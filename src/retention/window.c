@@ -21,7 +21,8 @@ struct branch {
     size_t link_count;
     struct item **anchors; /* snapshots that lead into it, by their start */
     size_t anchor_count;
-    int64_t newest_us; /* nothing in it is newer */
+    int64_t newest_us;  /* nothing in it is newer */
+    int64_t reached_us; /* likewise of what the snapshots lead to; INSTANT_NONE: to nothing */
 };
 
 struct finding {
@@ -75,14 +76,14 @@ static void find_job(const struct policy *policy, struct wal_window *window)
     }
 }
 
-/* The window ends with the newest WAL that a snapshot leads into: what recovers nothing lets nothing
+/* The window ends with the newest WAL that a snapshot leads to: what recovers nothing lets nothing
  * grow old. Neither does a clock of the store that is ahead. */
 static void find_begin(const struct finding *finding, struct wal_window *window)
 {
     int64_t newest_us = INSTANT_NONE;
     for (size_t i = 0; i < finding->branch_count; i++)
-        if (finding->branches[i].anchor_count && finding->branches[i].newest_us > newest_us)
-            newest_us = finding->branches[i].newest_us;
+        if (finding->branches[i].reached_us > newest_us)
+            newest_us = finding->branches[i].reached_us;
     if (newest_us > finding->now_us)
         newest_us = finding->now_us;
     window->begin_us = newest_us == INSTANT_NONE ? INSTANT_NONE : newest_us - window->within_us;
@@ -251,14 +252,48 @@ static int build_links(struct branch *branch, struct error *err)
     for (size_t i = 0; i <= history->count; i++) {
         bool is_last = i == history->count;
         uint32_t timeline = is_last ? history->timeline : history->ancestors[i].timeline;
-        uint64_t switched = is_last ? UINT64_MAX
-                                    : wal_segment_at(history->ancestors[i].end_lsn,
-                                                     branch->facts->segment_size);
-        branch->links[branch->link_count++] = (struct link){
-            facts_wal_timeline(branch->facts, timeline), timeline, first, switched};
+        uint64_t switched =
+            is_last ? UINT64_MAX
+                    : wal_segment_at(history->ancestors[i].end_lsn, branch->facts->segment_size);
+        branch->links[branch->link_count++] =
+            (struct link){facts_wal_timeline(branch->facts, timeline), timeline, first, switched};
         first = switched;
     }
     return 0;
+}
+
+/* The first segment from that one on that the branch lacks. */
+static uint64_t first_missing(const struct branch *branch, uint64_t number)
+{
+    for (size_t i = 0; i < branch->link_count; i++) {
+        const struct link *link = &branch->links[i];
+        const struct facts_wal_range *range = NULL;
+        while (number < link->switched && link->stored &&
+               (range = facts_wal_find(link->stored, number)) != NULL)
+            number = range->last < link->switched ? range->last + 1 : link->switched;
+        if (number < link->switched)
+            break;
+    }
+    return number;
+}
+
+/* When the last WAL was stored that lies behind a snapshot without a hole. The last snapshot that
+ * is followed by any WAL leads furthest. */
+static int64_t find_reached(const struct branch *branch)
+{
+    for (size_t i = branch->anchor_count; i-- > 0;) {
+        uint64_t start = start_of(branch, branch->anchors[i]);
+        uint64_t missing = first_missing(branch, start);
+        for (size_t k = branch->link_count; missing > start && k-- > 0;) {
+            const struct link *link = &branch->links[k];
+            const struct facts_wal_range *range = link->stored && link->first < missing
+                                                      ? facts_wal_find(link->stored, missing - 1)
+                                                      : NULL;
+            if (range)
+                return range->last_stored_us;
+        }
+    }
+    return INSTANT_NONE;
 }
 
 static int fill_branch(const struct finding *finding, struct branch *branch, struct error *err)
@@ -270,7 +305,10 @@ static int fill_branch(const struct finding *finding, struct branch *branch, str
     branch->history.timeline = tip->timeline;
     branch->newest_us = tip->ranges[tip->range_count - 1].last_stored_us;
     int rc = build_links(branch, err);
-    return rc ? rc : find_anchors(finding, branch, err);
+    if (!rc)
+        rc = find_anchors(finding, branch, err);
+    branch->reached_us = rc ? INSTANT_NONE : find_reached(branch);
+    return rc;
 }
 
 static int find_branches(struct finding *finding, struct error *err)
@@ -293,21 +331,6 @@ static int find_branches(struct finding *finding, struct error *err)
         }
     }
     return rc;
-}
-
-/* The first segment from that one on that the branch lacks. */
-static uint64_t first_missing(const struct branch *branch, uint64_t number)
-{
-    for (size_t i = 0; i < branch->link_count; i++) {
-        const struct link *link = &branch->links[i];
-        const struct facts_wal_range *range = NULL;
-        while (number < link->switched && link->stored &&
-               (range = facts_wal_find(link->stored, number)) != NULL)
-            number = range->last < link->switched ? range->last + 1 : link->switched;
-        if (number < link->switched)
-            break;
-    }
-    return number;
 }
 
 /* -- anchors ------------------------------------------------------------------------------- */
@@ -362,15 +385,25 @@ static void wish_next(const struct branch *branch, size_t anchor, int64_t begin_
         }
 }
 
+/* Nobody can tell what the branch descends from until its history is stored again. */
+static int need_all_before(struct finding *finding, const struct branch *branch, struct error *err)
+{
+    uint32_t timeline = branch->history.timeline;
+    for (size_t i = 0; i < finding->items->count; i++) {
+        struct item *item = &finding->items->items[i];
+        if (item->counts && wal_is_of(branch->facts, item) &&
+            item->backup->position.stop_timeline <= timeline)
+            wish_anchor(item, ANCHOR_PERHAPS);
+    }
+    return need_timelines(finding, branch->wal, timeline, WAL_NO_HISTORY, err);
+}
+
 static int need_branch(struct finding *finding, const struct branch *branch, struct error *err)
 {
     int64_t begin_us = finding->window->begin_us;
     if (branch->anchor_count == 0) {
         int rc = need_from(finding, branch, 0, WAL_NO_ANCHOR, NULL, err);
-        if (!rc && !branch->knows_chain)
-            rc = need_timelines(finding, branch->wal, branch->history.timeline, WAL_NO_HISTORY,
-                                err);
-        return rc;
+        return rc || branch->knows_chain ? rc : need_all_before(finding, branch, err);
     }
     if (branch->newest_us < begin_us)
         return 0; /* no moment of the window is on it */
@@ -383,9 +416,7 @@ static int need_branch(struct finding *finding, const struct branch *branch, str
         wish_next(branch, anchor, begin_us);
     int rc = need_from(finding, branch, start_of(branch, branch->anchors[anchor]), WAL_WINDOW,
                        branch->anchors[anchor], err);
-    if (!rc && !branch->knows_chain && !is_old_enough)
-        rc = need_timelines(finding, branch->wal, branch->history.timeline, WAL_NO_HISTORY, err);
-    return rc;
+    return rc || branch->knows_chain || is_old_enough ? rc : need_all_before(finding, branch, err);
 }
 
 /* -- holds --------------------------------------------------------------------------------- */
@@ -401,16 +432,15 @@ static int need_held_of(struct finding *finding, size_t wal, const struct item *
         uint32_t timeline = facts->timelines[i].timeline;
         if (timeline < position->timeline || timeline > position->stop_timeline)
             continue;
-        rc = add_need(finding->window,
-                      (struct wal_need){.wal = wal,
-                                        .timeline = timeline,
-                                        .first = wal_segment_at(position->start_lsn,
-                                                                facts->segment_size),
-                                        .last = wal_segment_before(position->stop_lsn,
-                                                                   facts->segment_size),
-                                        .rule = WAL_HOLD,
-                                        .item = item},
-                      err);
+        rc = add_need(
+            finding->window,
+            (struct wal_need){.wal = wal,
+                              .timeline = timeline,
+                              .first = wal_segment_at(position->start_lsn, facts->segment_size),
+                              .last = wal_segment_before(position->stop_lsn, facts->segment_size),
+                              .rule = WAL_HOLD,
+                              .item = item},
+            err);
     }
     return rc;
 }

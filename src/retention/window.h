@@ -15,7 +15,7 @@
 #include "retention/items.h"
 
 /* Why segments stay, the strongest first. X(enumerator, name in JSON) */
-#define WAL_RULE_LIST(X)           \
+#define WAL_RULE_LIST(X)            \
     X(WAL_NO_JOB, "no-job")         \
     X(WAL_NO_KEEP, "no-keep")       \
     X(WAL_WINDOW, "window")         \
@@ -36,7 +36,7 @@ const char *wal_rule_name(enum wal_rule rule);
 struct wal_need {
     size_t wal; /* index in facts->wals */
     uint32_t timeline;
-    uint64_t first, last;    /* UINT64_MAX: without an end */
+    uint64_t first, last; /* UINT64_MAX: without an end */
     enum wal_rule rule;
     const struct item *item; /* the anchor, or the held snapshot */
     uint32_t branch;         /* WAL_NO_HISTORY: whose history is not stored */

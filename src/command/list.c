@@ -6,8 +6,10 @@
 #include "base/table.h"
 #include "base/units.h"
 #include "command/commands.h"
+#include "command/list_wal.h"
 #include "command/opened.h"
 #include "repository/catalogue.h"
+#include "repository/wal.h"
 #include "retention/retention.h"
 #include "work/open_repository.h"
 
@@ -66,9 +68,49 @@ static int row(struct table *table, const struct facts *facts, const struct fact
                      source, stored, level, keep);
 }
 
-/* The listing of one cluster is added to the table or to the JSON list. */
-static int add_cluster(const struct policy *policy, const char *kind, struct table *table,
-                       json_t *list, struct error *err)
+/* What is listed, of all clusters: a table or a JSON list of backups, and the WAL. */
+struct listing {
+    const char *kind; /* NULL: everything */
+    struct table *table;
+    json_t *backups; /* NULL: for people */
+    size_t rows;
+    struct wal_listing wal;
+};
+
+static void listing_clear(struct listing *listing)
+{
+    table_free(listing->table);
+    json_decref(listing->backups);
+    wal_listing_clear(&listing->wal);
+}
+
+static bool is_wanted(const struct listing *listing, const char *kind)
+{
+    return !listing->kind || strcmp(listing->kind, kind) == 0;
+}
+
+static int add_backups(struct listing *listing, const struct facts *facts,
+                       const struct retention_plan *plan, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < plan->count && !rc; i++) {
+        const struct retention_decision *decision = &plan->decisions[i];
+        if (!is_wanted(listing, backup_kind_name(decision->kind)))
+            continue;
+        listing->rows++;
+        if (listing->backups)
+            rc = json_array_append_new(listing->backups,
+                                       backup_json(facts, decision->backup, decision))
+                     ? error_no_memory(err)
+                     : 0;
+        else
+            rc = row(listing->table, facts, decision->backup, decision, err);
+    }
+    return rc;
+}
+
+/* Dumps alone can be judged without a look at WAL, of which there may be a million objects. */
+static int add_cluster(const struct policy *policy, struct listing *listing, struct error *err)
 {
     _cleanup_(repository_freep) struct repository *repository = NULL;
     _cleanup_(facts_clear) struct facts facts = {0};
@@ -78,34 +120,29 @@ static int add_cluster(const struct policy *policy, const char *kind, struct tab
     int rc = work_open_repository(policy, NULL, &repository, err);
     if (!rc)
         rc = catalogue_read(repository, now_us, &facts, err);
+    if (!rc && (is_wanted(listing, "snapshot") || is_wanted(listing, "wal")))
+        rc = wal_facts_read_all(repository, &facts, err);
     if (!rc)
         rc = zones_load(policy, &zones, err);
     if (!rc)
         rc = retention_plan_make(&facts, policy, &zones.view, now_us, &plan, err);
-    for (size_t i = 0; i < plan.count && !rc; i++) {
-        const struct retention_decision *decision = &plan.decisions[i];
-        if (kind && strcmp(kind, backup_kind_name(decision->kind)) != 0)
-            continue;
-        if (list)
-            rc = json_array_append_new(list, backup_json(&facts, decision->backup, decision))
-                     ? error_no_memory(err)
-                     : 0;
-        else
-            rc = row(table, &facts, decision->backup, decision, err);
-    }
+    if (!rc)
+        rc = add_backups(listing, &facts, &plan, err);
+    if (!rc && is_wanted(listing, "wal"))
+        rc = wal_listing_add(&listing->wal, &facts, &plan, now_us, err);
     return rc;
 }
 
 /* A cluster whose repository can't be read is told and does not hide the others. Returns the code
  * of the first such error. */
-static int add_clusters(const struct policy_set *set, const struct policy *chosen, const char *kind,
-                        struct table *table, json_t *list)
+static int add_clusters(const struct policy_set *set, const struct policy *chosen,
+                        struct listing *listing)
 {
     int verdict = 0;
     for (size_t i = 0; i < policy_set_count(set); i++) {
         const struct policy *policy = policy_set_get(set, i);
         struct error error = ERROR_NONE;
-        if ((chosen && policy != chosen) || add_cluster(policy, kind, table, list, &error) == 0)
+        if ((chosen && policy != chosen) || add_cluster(policy, listing, &error) == 0)
             continue;
         int rc = error_as_unknown(&error);
         log_error(policy->cluster, &error);
@@ -113,6 +150,34 @@ static int add_clusters(const struct policy_set *set, const struct policy *chose
             verdict = rc;
     }
     return verdict;
+}
+
+static int listing_init(struct listing *listing, bool is_json, const char *kind, struct error *err)
+{
+    listing->kind = kind;
+    int rc = wal_listing_init(&listing->wal, is_json, err);
+    if (is_json) {
+        listing->backups = json_array();
+        return rc || listing->backups ? rc : error_no_memory(err);
+    }
+    return rc ? rc
+              : table_new("CLUSTER|ID|KIND|JOB|STATE|STARTED|>SOURCE|>STORED|VERIFIED|KEPT BECAUSE",
+                          &listing->table, err);
+}
+
+static int listing_print(const struct listing *listing, struct error *err)
+{
+    if (listing->backups)
+        return command_print_json(json_pack("{s:O, s:O, s:O}", "backups", listing->backups, "wal",
+                                            listing->wal.timelines, "recovery_windows",
+                                            listing->wal.windows),
+                                  err);
+    bool has_wal = listing->wal.rows > 0;
+    bool has_backups = listing->rows > 0 || !has_wal;
+    int rc = has_backups ? table_print(listing->table, stdout, err) : 0;
+    if (!rc && has_backups && has_wal)
+        printf("\n");
+    return rc ? rc : wal_listing_print(&listing->wal, err);
 }
 
 static int check_kind(const char *kind, struct error *err)
@@ -129,8 +194,7 @@ static int list_run(const struct globals *globals, const struct arguments *argum
     const char *kind = argument_text(arguments, "kind");
     const char *only = arguments->words.count ? arguments->words.items[0] : NULL;
     _cleanup_(policy_set_freep) struct policy_set *set = NULL;
-    _cleanup_(table_freep) struct table *table = NULL;
-    _cleanup_(json_release) json_t *list = globals->json ? json_array() : NULL;
+    _cleanup_(listing_clear) struct listing listing = {.kind = NULL};
     const struct policy *chosen = NULL;
     int rc = check_kind(kind, err);
     if (!rc && only)
@@ -138,17 +202,13 @@ static int list_run(const struct globals *globals, const struct arguments *argum
     else if (!rc)
         rc = policy_set_load(&globals->policy_paths, &set, err);
     if (!rc)
-        rc = table_new("CLUSTER|ID|KIND|JOB|STATE|STARTED|>SOURCE|>STORED|VERIFIED|KEPT BECAUSE",
-                       &table, err);
+        rc = listing_init(&listing, globals->json, kind, err);
     if (rc)
         return rc;
-    int verdict = add_clusters(set, chosen, kind, table, list);
+    int verdict = add_clusters(set, chosen, &listing);
     if (verdict && (chosen || policy_set_count(set) == 1))
         return command_verdict(verdict, err);
-    rc = globals->json
-             ? command_print_json(
-                   json_pack("{s:O, s:[], s:[]}", "backups", list, "wal", "recovery_windows"), err)
-             : table_print(table, stdout, err);
+    rc = listing_print(&listing, err);
     return rc ? rc : command_verdict(verdict, err);
 }
 
@@ -161,7 +221,8 @@ const struct command COMMAND_LIST_BACKUPS = {
     .name = "list",
     .usage = "[CLUSTER] [--kind dump|snapshot|wal]",
     .summary = "what the repository holds, in what state, and why it is kept",
-    .examples = "  pgcairn list\n  pgcairn --json list automatos --kind dump",
+    .examples = "  pgcairn list\n  pgcairn list automatos --kind wal\n"
+                "  pgcairn --json list automatos --kind dump",
     .min_words = 0,
     .max_words = 1,
     .options = LIST_OPTIONS,

@@ -393,3 +393,26 @@ int continuity_judge(const struct facts_wal *facts, const struct continuity_ques
         *ret_continuity = continuity;
     return rc;
 }
+
+int continuity_find_anchors(const struct facts *facts, const char *system_identifier,
+                            struct wal_anchor **ret_anchors, size_t *ret_count, struct error *err)
+{
+    struct wal_anchor *anchors = calloc(facts->backup_count + 1, sizeof(*anchors));
+    size_t count = 0;
+    if (!anchors)
+        return error_no_memory(err);
+    for (size_t i = 0; i < facts->backup_count; i++) {
+        const struct facts_backup *backup = &facts->backups[i];
+        const struct facts_position *position = &backup->position;
+        if (backup->kind == BACKUP_SNAPSHOT && backup->state == BACKUP_GOOD &&
+            strcmp(position->system_identifier, system_identifier) == 0)
+            anchors[count++] = (struct wal_anchor){.id = backup->id,
+                                                   .timeline = position->timeline,
+                                                   .start_lsn = position->start_lsn,
+                                                   .end_lsn = position->stop_lsn,
+                                                   .end_us = position->stopped_us};
+    }
+    *ret_anchors = anchors;
+    *ret_count = count;
+    return 0;
+}

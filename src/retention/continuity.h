@@ -14,7 +14,7 @@
 #ifndef PGCAIRN_RETENTION_CONTINUITY_H
 #define PGCAIRN_RETENTION_CONTINUITY_H
 
-#include "facts/wal.h"
+#include "facts/facts.h"
 
 enum {
     CONTINUITY_GAPS_MAX = 1000, /* kept; more are counted */
@@ -82,6 +82,11 @@ struct continuity {
     struct continuity_window *windows; /* in order, disjoint */
     size_t window_count;
 };
+
+/* The good snapshots of a system, as anchors whose ids are borrowed from the facts. The caller
+ * frees the array. */
+int continuity_find_anchors(const struct facts *facts, const char *system_identifier,
+                            struct wal_anchor **ret_anchors, size_t *ret_count, struct error *err);
 
 int continuity_judge(const struct facts_wal *facts, const struct continuity_question *question,
                      struct continuity *ret_continuity, struct error *err);

@@ -8,6 +8,7 @@
 #include "postgres/server.h"
 #include "repository/catalogue.h"
 #include "repository/wal_keys.h"
+#include "work/wal_json.h"
 
 enum { TEXT_MAX = 1024 };
 
@@ -117,28 +118,13 @@ static int read_stored(struct wal_look *look, struct error *err)
     return rc;
 }
 
-/* The good snapshots of this system; ids are borrowed from look->backups. */
+/* Their ids are borrowed from look->backups. */
 static int gather_anchors(struct wal_look *look, struct error *err)
 {
     int rc = catalogue_read(look->repository, instant_now_us(), &look->backups, err);
-    if (rc)
-        return rc;
-    look->anchors = calloc(look->backups.backup_count + 1, sizeof(*look->anchors));
-    if (!look->anchors)
-        return error_no_memory(err);
-    for (size_t i = 0; i < look->backups.backup_count; i++) {
-        const struct facts_backup *backup = &look->backups.backups[i];
-        const struct facts_position *position = &backup->position;
-        if (backup->kind == BACKUP_SNAPSHOT && backup->state == BACKUP_GOOD &&
-            strcmp(position->system_identifier, look->system) == 0)
-            look->anchors[look->anchor_count++] =
-                (struct wal_anchor){.id = backup->id,
-                                    .timeline = position->timeline,
-                                    .start_lsn = position->start_lsn,
-                                    .end_lsn = position->stop_lsn,
-                                    .end_us = position->stopped_us};
-    }
-    return 0;
+    return rc ? rc
+              : continuity_find_anchors(&look->backups, look->system, &look->anchors,
+                                        &look->anchor_count, err);
 }
 
 static int judge(struct wal_look *look, struct error *err)
@@ -288,50 +274,6 @@ int wal_look_archive(struct wal_look *look, struct error *err)
 
 /* -- the document -------------------------------------------------------------------------- */
 
-static json_t *gap_json(const struct continuity_gap *gap)
-{
-    char first[WAL_NAME_MAX], last[WAL_NAME_MAX];
-    return json_pack("{s:s, s:s, s:s, s:I, s:o, s:o}", "from", wal_name_format(&gap->first, first),
-                     "to", wal_name_format(&gap->last, last), "state", gap_state_name(gap->state),
-                     "segments", (json_int_t)gap->segments, "unreachable_from",
-                     json_instant(gap->from_us), "unreachable_until", json_instant(gap->until_us));
-}
-
-static json_t *timeline_json(const struct wal_look *look, const struct facts_wal_timeline *timeline)
-{
-    char first[WAL_NAME_MAX] = "", last[WAL_NAME_MAX] = "";
-    int64_t segments = 0;
-    json_t *gaps = json_array();
-    for (size_t i = 0; i < timeline->range_count; i++)
-        segments += (int64_t)(timeline->ranges[i].last - timeline->ranges[i].first + 1);
-    if (timeline->range_count) {
-        const struct facts_wal_range *end = &timeline->ranges[timeline->range_count - 1];
-        struct wal_name name = wal_segment_name(timeline->timeline, timeline->ranges[0].first,
-                                                look->facts.segment_size);
-        wal_name_format(&name, first);
-        name = wal_segment_name(timeline->timeline, end->last, look->facts.segment_size);
-        wal_name_format(&name, last);
-    }
-    for (size_t i = 0; i < look->continuity.gap_count; i++)
-        if (look->continuity.gaps[i].first.timeline == timeline->timeline)
-            json_array_append_new(gaps, gap_json(&look->continuity.gaps[i]));
-    return json_pack("{s:I, s:s?, s:s?, s:I, s:I, s:o}", "timeline", (json_int_t)timeline->timeline,
-                     "first", first[0] ? first : NULL, "last", last[0] ? last : NULL, "segments",
-                     (json_int_t)segments, "bytes", (json_int_t)timeline->bytes, "gaps", gaps);
-}
-
-static json_t *windows_json(const struct continuity *continuity)
-{
-    json_t *list = json_array();
-    for (size_t i = 0; i < continuity->window_count; i++)
-        json_array_append_new(list, json_pack("{s:o, s:o, s:s, s:b}", "from",
-                                              json_instant(continuity->windows[i].from_us), "to",
-                                              json_instant(continuity->windows[i].to_us), "anchor",
-                                              continuity->windows[i].anchor_id, "open",
-                                              continuity->windows[i].is_open));
-    return list;
-}
-
 static json_t *server_json(const struct wal_look *look)
 {
     const struct pg_archiver *server = &look->server;
@@ -348,18 +290,19 @@ json_t *wal_look_json(const struct wal_look *look)
 {
     const struct continuity *continuity = &look->continuity;
     json_t *timelines = json_array();
-    for (size_t i = 0; i < look->facts.timeline_count; i++)
-        json_array_append_new(timelines, timeline_json(look, &look->facts.timelines[i]));
+    wal_add_timelines(&look->facts, continuity, timelines);
+    json_t *windows = json_array();
+    wal_add_windows(continuity, windows);
     int64_t now_us = look->has_server ? look->server.now_us : instant_now_us();
     json_t *rpo = continuity->newest_us == INSTANT_NONE
                       ? json_null()
                       : json_integer((now_us - continuity->newest_us) / US_PER_SECOND);
-    return json_pack(
-        "{s:s, s:s?, s:I, s:o, s:{s:I, s:I}, s:o, s:o, s:o, s:o, s:O}", "cluster",
-        look->policy->cluster, "system_identifier", look->system[0] ? look->system : NULL,
-        "segment_size", (json_int_t)look->facts.segment_size, "timelines", timelines, "lag",
-        "segments", (json_int_t)continuity->lag_segments, "seconds",
-        (json_int_t)(continuity->lag_us / US_PER_SECOND), "newest_at",
-        json_instant(continuity->newest_us), "rpo_seconds", rpo, "recovery_windows",
-        windows_json(continuity), "server", server_json(look), "problems", look->problems);
+    return json_pack("{s:s, s:s?, s:I, s:o, s:{s:I, s:I}, s:o, s:o, s:o, s:o, s:O}", "cluster",
+                     look->policy->cluster, "system_identifier",
+                     look->system[0] ? look->system : NULL, "segment_size",
+                     (json_int_t)look->facts.segment_size, "timelines", timelines, "lag",
+                     "segments", (json_int_t)continuity->lag_segments, "seconds",
+                     (json_int_t)(continuity->lag_us / US_PER_SECOND), "newest_at",
+                     json_instant(continuity->newest_us), "rpo_seconds", rpo, "recovery_windows",
+                     windows, "server", server_json(look), "problems", look->problems);
 }

@@ -130,7 +130,8 @@ static void assert_snapshots(struct repository *repository, const char *expected
     assert_ok(catalogue_read(repository, instant_now_us(), &facts, &fixture_err));
     for (size_t i = 0; i < ARRAY_SIZE(ids); i++)
         if (catalogue_find(&facts, ids[i], BACKUP_SNAPSHOT))
-            strncat(text, ids[i] + strlen("20261101T020000Z-"), 10);
+            snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s",
+                     ids[i] + strlen("20261101T020000Z-"));
     facts_clear(&facts);
     assert_string_equal(text, expected);
 }

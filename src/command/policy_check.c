@@ -19,7 +19,9 @@ struct checked {
     const struct policy_file *file;
     struct policy_problems problems; /* of the file, and its contradictions */
     struct upcoming upcoming;
-    int64_t loss_s; /* the longest time between two dumps; 0 when there is no cadence */
+    int64_t loss_s;   /* the most that a failure costs; 0 when there is no cadence */
+    int64_t window_s; /* retention_window_s() */
+    bool has_snapshots;
 };
 
 static void checked_clear(struct checked *checked)
@@ -42,14 +44,15 @@ static int copy_problems(struct checked *checked, const struct policy_problems *
     return rc;
 }
 
-/* What a failure costs at worst with dumps alone: the time between two of them, of that job which
- * dumps most often. */
-static int64_t worst_loss(const struct policy *policy, const struct zones *zones, int64_t now_us)
+/* What a failure costs at worst: the time between two dumps, of that job which dumps most often; or
+ * where there is a recovery window that between two runs of the wal job, which end a segment. */
+static int64_t worst_loss(const struct policy *policy, const struct zones *zones, int64_t now_us,
+                          bool has_window)
 {
     int64_t least_s = 0;
     for (size_t i = 0; i < policy->job_count; i++) {
         const struct policy_job *job = &policy->jobs[i];
-        if (job->type != JOB_DUMP)
+        if (job->type != JOB_DUMP && (job->type != JOB_WAL || !has_window))
             continue;
         struct cadence cadence = cadence_of(policy, &zones->view, job, now_us);
         if (cadence.longest_s > 0 && (least_s == 0 || cadence.longest_s < least_s))
@@ -69,11 +72,15 @@ static int check_policy(struct checked *checked, const struct policy *policy, in
     if (!rc)
         rc = copy_problems(checked, &contradictions, err);
     if (!rc)
+        rc = retention_window_s(policy, &zones.view, now_us, &checked->window_s, err);
+    if (!rc)
         rc = upcoming_add(&checked->upcoming, policy, now_us, RUNS_SHOWN, err);
     if (rc)
         return rc;
     problems_sort(&checked->problems);
-    checked->loss_s = worst_loss(policy, &zones, now_us);
+    for (size_t i = 0; i < policy->job_count; i++)
+        checked->has_snapshots |= policy->jobs[i].type == JOB_SNAPSHOT;
+    checked->loss_s = worst_loss(policy, &zones, now_us, checked->window_s > 0);
     return 0;
 }
 
@@ -120,14 +127,22 @@ static json_t *runs_json(const struct upcoming *upcoming)
     return list;
 }
 
+/* null: everything since the first snapshot, for nothing is ever deleted. */
+static json_t *window_json(const struct checked *checked)
+{
+    return checked->window_s == RETENTION_WINDOW_ALL ? json_null()
+                                                     : json_integer(checked->window_s);
+}
+
 /* The recovery window is that of point-in-time recovery: none without snapshots and WAL. */
 static json_t *checked_json(const struct checked *checked)
 {
     const struct policy *policy = checked->file->policy;
-    return json_pack("{s:s, s:s?, s:o, s:o, s:i, s:o, s:o}", "file", checked->file->path, "cluster",
+    return json_pack("{s:s, s:s?, s:o, s:o, s:o, s:o, s:o}", "file", checked->file->path, "cluster",
                      policy ? policy->cluster : NULL, "errors",
                      problems_json(&checked->problems, false), "warnings",
-                     problems_json(&checked->problems, true), "recovery_window_s", 0, "data_loss_s",
+                     problems_json(&checked->problems, true), "recovery_window_s",
+                     window_json(checked), "data_loss_s",
                      checked->loss_s ? json_integer(checked->loss_s) : json_null(), "runs",
                      runs_json(&checked->upcoming));
 }
@@ -177,11 +192,22 @@ static int print_runs(const struct upcoming *upcoming, struct error *err)
 
 static void print_window(const struct checked *checked)
 {
-    char loss[UNITS_TEXT_MAX];
-    printf("\nrecovery window: none; dumps bring back the moment of a dump, not any moment\n");
+    char text[UNITS_TEXT_MAX];
+    if (checked->window_s == 0)
+        printf("\nrecovery window: none; %s\n",
+               checked->has_snapshots
+                   ? "backups bring back the moment at which they were made, not any moment"
+                   : "dumps bring back the moment of a dump, not any moment");
+    else if (checked->window_s == RETENTION_WINDOW_ALL)
+        printf("\nrecovery window: every moment since the first snapshot; nothing is deleted\n");
+    else
+        printf(
+            "\nrecovery window: any moment of the last %s, once snapshots and WAL are that old\n",
+            duration_format(checked->window_s * US_PER_SECOND, text));
     if (checked->loss_s)
-        printf("worst-case data loss: %s, the longest time between two dumps\n",
-               duration_format(checked->loss_s * US_PER_SECOND, loss));
+        printf("worst-case data loss: %s, the longest time between two %s\n",
+               duration_format(checked->loss_s * US_PER_SECOND, text),
+               checked->window_s ? "ends of a WAL segment" : "dumps");
     else
         printf("worst-case data loss: everything since the last dump; no dump is scheduled\n");
 }

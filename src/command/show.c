@@ -52,6 +52,43 @@ static int print_tables(const json_t *database, struct error *err)
     return rc ? rc : table_print(table, stdout, err);
 }
 
+/* Where in the WAL a snapshot lies, and what it is made of. */
+static int print_snapshot(const json_t *manifest, struct error *err)
+{
+    _cleanup_(table_freep) struct table *table = NULL;
+    const json_t *wal = json_object_get(manifest, "wal");
+    size_t i;
+    json_t *item;
+    printf("  WAL         timeline %lld from %s to %s, consistent at %s\n",
+           (long long)json_number(wal, "timeline"), json_text(wal, "start_lsn"),
+           json_text(wal, "stop_lsn"), json_text(manifest, "stopped_at"));
+    if (json_number(wal, "stop_timeline") != json_number(wal, "timeline"))
+        printf("              it ends on timeline %lld\n",
+               (long long)json_number(wal, "stop_timeline"));
+    if (json_is_true(json_object_get(json_object_get(manifest, "server"), "is_standby")))
+        printf("  taken from  a standby\n");
+    if (json_is_true(json_object_get(manifest, "checksums_failed")))
+        printf("  DAMAGED     the server found blocks with wrong checksums\n");
+    json_array_foreach(json_object_get(manifest, "notices"), i, item)
+    {
+        printf("  notice      %s\n", json_string_value(item));
+    }
+    printf("\n");
+    int rc = table_new("  TABLESPACE|LOCATION|>VOLUMES", &table, err);
+    json_array_foreach(json_object_get(manifest, "tablespaces"), i, item)
+    {
+        char oid[32], volumes[32];
+        int64_t number = json_number(item, "oid");
+        snprintf(oid, sizeof(oid), "  %lld", (long long)number);
+        snprintf(volumes, sizeof(volumes), "%zu",
+                 json_array_size(json_object_get(item, "volumes")));
+        if (!rc)
+            rc = table_row(table, err, number ? oid : "  data directory",
+                           json_text(item, "location"), volumes);
+    }
+    return rc ? rc : table_print(table, stdout, err);
+}
+
 static int print_manifest(const json_t *manifest, struct error *err)
 {
     const json_t *server = json_object_get(manifest, "server");
@@ -62,11 +99,13 @@ static int print_manifest(const json_t *manifest, struct error *err)
            json_text(manifest, "completed_at"));
     printf("  server      PostgreSQL %s, system identifier %s\n", json_text(server, "version"),
            json_text(server, "system_identifier"));
-    printf("  size        %s of rows in %s stored, %zu objects\n",
+    bool is_snapshot = strcmp(json_text(manifest, "kind"), "snapshot") == 0;
+    printf("  size        %s of %s in %s stored, %zu objects\n",
            size_format(json_number(manifest, "bytes_source"), source),
+           is_snapshot ? "files" : "rows",
            size_format(json_number(manifest, "bytes_stored"), stored),
            json_array_size(json_object_get(manifest, "objects")));
-    int rc = 0;
+    int rc = is_snapshot ? print_snapshot(manifest, err) : 0;
     size_t i;
     json_t *database;
     json_array_foreach(json_object_get(manifest, "databases"), i, database)
@@ -110,8 +149,10 @@ static int show_run(const struct globals *globals, const struct arguments *argum
 const struct command COMMAND_SHOW = {
     .name = "show",
     .usage = "CLUSTER ID|latest",
-    .summary = "one backup: databases, tables, rows, extensions, migration stamp",
-    .examples = "  pgcairn show automatos latest",
+    .summary = "one backup: databases, tables, rows, extensions, migration stamp; or where in the "
+               "WAL a snapshot lies",
+    .examples = "  pgcairn show automatos latest\n"
+                "  pgcairn show automatos 20261122T030000Z-x7q2",
     .min_words = 2,
     .max_words = 2,
     .run = show_run,

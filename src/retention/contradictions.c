@@ -5,6 +5,7 @@
 #include "retention/cadence.h"
 #include "retention/items.h"
 #include "retention/rules.h"
+#include "retention/wal_check.h"
 
 #define DAY_S INT64_C(86400)
 #define OUT_OF_REACH_S (20 * 366 * DAY_S)
@@ -193,6 +194,8 @@ int retention_contradictions(const struct policy *policy, const struct retention
         rc = check_proof(&subject, err);
     if (!rc)
         rc = check_lock(&subject, err);
+    if (!rc)
+        rc = wal_contradictions(policy, zones, now_us, &warnings, err);
     for (size_t i = 0; !rc && i < policy->job_count; i++) {
         const struct policy_job *job = &policy->jobs[i];
         enum backup_kind kind;

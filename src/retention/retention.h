@@ -162,6 +162,16 @@ int retention_lock_us(const struct policy *policy, const struct retention_zones 
                       const struct policy_job *job, int64_t now_us, int64_t *ret_lock_us,
                       struct error *err);
 
+#define RETENTION_WINDOW_ALL INT64_MAX /* everything since the first snapshot */
+
+/*
+ * The recovery window that a policy guarantees once snapshots and WAL have filled it: any moment of
+ * the last so many seconds can be recovered to. 0: none, for want of a wal job or of snapshots that
+ * have a schedule.
+ */
+int retention_window_s(const struct policy *policy, const struct retention_zones *zones,
+                       int64_t now_us, int64_t *ret_window_s, struct error *err);
+
 /*
  * What in a policy contradicts itself, as warnings with lines, in their order; only what concerns
  * jobs that this version can run. The caller clears them with policy_problems_clear().

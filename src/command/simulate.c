@@ -8,6 +8,7 @@
 #include "command/commands.h"
 #include "command/opened.h"
 #include "repository/catalogue.h"
+#include "repository/wal.h"
 #include "work/zones.h"
 
 enum { DAYS_DEFAULT = 30, NUMBER_TEXT_MAX = 24 };
@@ -37,15 +38,46 @@ static void average(const struct policy *policy, const struct facts *facts, int6
     }
 }
 
+/* How much WAL is stored a day: of the timeline that grew last, over all that is there of it. */
+static void measure_wal(const struct facts *facts, struct retention_wal_rate *rate)
+{
+    int64_t newest_us = INSTANT_NONE;
+    for (size_t i = 0; i < facts->wal_count; i++)
+        for (size_t t = 0; t < facts->wals[i].timeline_count; t++) {
+            const struct facts_wal_timeline *timeline = &facts->wals[i].timelines[t];
+            const struct facts_wal_range *ranges = timeline->ranges;
+            size_t count = timeline->range_count;
+            if (count == 0 || ranges[count - 1].last_stored_us <= newest_us)
+                continue;
+            newest_us = ranges[count - 1].last_stored_us;
+            int64_t segments = 0, bytes = 0, span_us = newest_us - ranges[0].first_stored_us;
+            for (size_t r = 0; r < count; r++) {
+                segments += (int64_t)(ranges[r].last - ranges[r].first + 1);
+                bytes += ranges[r].bytes;
+            }
+            double days = (double)span_us / (double)US_PER_DAY;
+            *rate = (struct retention_wal_rate){0};
+            if (span_us >= US_PER_HOUR) /* less tells nothing */
+                *rate = (struct retention_wal_rate){(int64_t)((double)bytes / days),
+                                                    (int64_t)((double)segments / days)};
+        }
+}
+
 /* Sizes are an extra: without a readable repository there are none, and a warning. */
-static void find_averages(const struct opened *opened, int64_t now_us, int64_t *averages)
+static void find_averages(const struct opened *opened, int64_t now_us, int64_t *averages,
+                          struct retention_wal_rate *rate)
 {
     _cleanup_(facts_clear) struct facts facts = {0};
     struct error err = ERROR_NONE;
-    if (catalogue_read(opened->repository, now_us, &facts, &err))
+    int rc = catalogue_read(opened->repository, now_us, &facts, &err);
+    if (!rc)
+        rc = wal_facts_read_all(opened->repository, &facts, &err);
+    if (rc)
         log_line(LOG_WARNING, "no sizes, for the repository can't be read: %s", err.message);
     else
         average(opened->policy, &facts, averages);
+    if (!rc)
+        measure_wal(&facts, rate);
 }
 
 /* -- showing ------------------------------------------------------------------------------------
@@ -60,10 +92,10 @@ static json_t *job_json(const struct retention_simulated_job *job)
 
 static json_t *day_json(const struct retention_simulated_day *day)
 {
-    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I}", "at", json_instant(day->end_us), "made",
+    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "at", json_instant(day->end_us), "made",
                      (json_int_t)day->made, "deleted", (json_int_t)day->deleted, "kept",
                      (json_int_t)day->kept, "bytes", (json_int_t)day->bytes, "window_s",
-                     (json_int_t)day->window_s);
+                     (json_int_t)day->window_s, "recovery_window_s", (json_int_t)day->recovery_s);
 }
 
 static int print_json(const char *cluster, const struct retention_simulation *simulation,
@@ -112,15 +144,21 @@ static int print_jobs(const struct retention_simulation *simulation, struct erro
 static int print_days(const struct retention_simulation *simulation, struct error *err)
 {
     _cleanup_(table_freep) struct table *table = NULL;
-    int rc = table_new("DAY TO|>MADE|>DELETED|>KEPT|>SIZE|>REACHES BACK", &table, err);
+    bool has_recovery = simulation->has_recovery;
+    int rc = table_new(has_recovery
+                           ? "DAY TO|>MADE|>DELETED|>KEPT|>SIZE|>REACHES BACK|>ANY MOMENT OF LAST"
+                           : "DAY TO|>MADE|>DELETED|>KEPT|>SIZE|>REACHES BACK",
+                       &table, err);
     for (size_t i = 0; !rc && i < simulation->day_count; i++) {
         const struct retention_simulated_day *day = &simulation->days[i];
         char end[INSTANT_TEXT_MAX], made[NUMBER_TEXT_MAX], deleted[NUMBER_TEXT_MAX],
-            kept[NUMBER_TEXT_MAX], size[UNITS_TEXT_MAX], window[UNITS_TEXT_MAX];
-        rc = table_row(table, err, instant_format(day->end_us, end), number(day->made, made),
-                       number(day->deleted, deleted), number(day->kept, kept),
-                       size_format(day->bytes, size),
-                       duration_format(day->window_s * US_PER_SECOND, window));
+            kept[NUMBER_TEXT_MAX], size[UNITS_TEXT_MAX], window[UNITS_TEXT_MAX],
+            recovery[UNITS_TEXT_MAX];
+        rc = table_row(
+            table, err, instant_format(day->end_us, end), number(day->made, made),
+            number(day->deleted, deleted), number(day->kept, kept), size_format(day->bytes, size),
+            duration_format(day->window_s * US_PER_SECOND, window),
+            has_recovery ? duration_format(day->recovery_s * US_PER_SECOND, recovery) : NULL);
     }
     return rc ? rc : table_print(table, stdout, err);
 }
@@ -134,7 +172,8 @@ static int print_text(const struct retention_simulation *simulation, struct erro
     printf("\n");
     if ((rc = print_days(simulation, err)))
         return rc;
-    printf("\nbackups reach back at least %s, at most %s\n",
+    printf("\n%s at least %s, at most %s\n",
+           simulation->has_recovery ? "recovery to any moment reaches back" : "backups reach back",
            duration_format(simulation->window_min_s * US_PER_SECOND, least),
            duration_format(simulation->window_max_s * US_PER_SECOND, most));
     return 0;
@@ -169,8 +208,9 @@ static int simulate(const struct globals *globals, const struct opened *opened, 
         rc = warn(policy, &zones.view, now_us, err);
     if (rc)
         return rc;
-    find_averages(opened, now_us, averages);
-    rc = retention_simulate(policy, &zones.view, averages, now_us, days, &simulation, err);
+    struct retention_wal_rate rate = {0};
+    find_averages(opened, now_us, averages, &rate);
+    rc = retention_simulate(policy, &zones.view, averages, &rate, now_us, days, &simulation, err);
     if (rc)
         return rc;
     if (!simulation.settled)

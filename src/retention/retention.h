@@ -110,11 +110,16 @@ const char *retention_action_name(enum retention_action action); /* "keep" */
  * What a policy keeps in its steady state: the fires of the schedules are generated, each makes a
  * good backup of `average_bytes` of its job, each prune applies the planner. The history first runs
  * unseen for as long as the longest rule reaches, then `days` days up to `now_us` are reported.
+ * With a wal job WAL is written all the time, at wal_rate, and none is ever lost.
  * Without a scheduled prune job one is assumed daily (retention_contradictions() warns of that).
  */
+struct retention_wal_rate {
+    int64_t bytes_per_day, segments_per_day; /* stored */
+};
+
 struct retention_simulated_job {
     const struct policy_job *job; /* borrowed from the policy */
-    size_t kept;                  /* after the last prune */
+    size_t kept;                  /* after the last prune; of a wal job segments */
     size_t kept_peak;             /* the most there were at one time in the reported days */
     int64_t oldest_s;             /* age of the oldest kept one after the last prune */
     int64_t bytes, bytes_peak;    /* estimates; 0 when no average is known */
@@ -125,22 +130,26 @@ struct retention_simulated_day {
     size_t made, deleted; /* during the day */
     size_t kept;          /* of all jobs */
     int64_t bytes;
-    int64_t window_s; /* how far back the oldest kept backup lies */
+    int64_t window_s;   /* how far back the oldest kept backup lies */
+    int64_t recovery_s; /* how far back any moment can be recovered to; 0 without WAL */
 };
 
 struct retention_simulation {
     size_t day_count, job_count;
     struct retention_simulated_day *days;
     struct retention_simulated_job *jobs; /* those that make backups in this version */
-    int64_t window_min_s, window_max_s;   /* over the reported days */
+    int64_t window_min_s, window_max_s;   /* over the reported days: of the recovery window, or
+                                           * of window_s when the policy can have none */
+    bool has_recovery;                    /* there are wal and snapshot jobs */
     bool settled;                         /* false: some rule reaches further than was run */
 };
 
-/* average_bytes: one estimate per policy->jobs, or NULL. ERR_LIMIT when days or the number of
- * backups go over the limits above; ERR_USAGE for days < 1. */
+/* average_bytes: one estimate per policy->jobs, or NULL; so may be wal_rate. ERR_LIMIT when days or
+ * the number of backups go over the limits above; ERR_USAGE for days < 1. */
 int retention_simulate(const struct policy *policy, const struct retention_zones *zones,
-                       const int64_t *average_bytes, int64_t now_us, int64_t days,
-                       struct retention_simulation *ret_simulation, struct error *err);
+                       const int64_t *average_bytes, const struct retention_wal_rate *wal_rate,
+                       int64_t now_us, int64_t days, struct retention_simulation *ret_simulation,
+                       struct error *err);
 void retention_simulation_clear(struct retention_simulation *simulation);
 
 /* An object lock ends no sooner: shorter ones could end before the dump that they protect does. */

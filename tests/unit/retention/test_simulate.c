@@ -44,7 +44,7 @@ static void simulate(struct world *world, int64_t days, struct retention_simulat
 {
     struct error err = ERROR_NONE;
     const int64_t bytes[] = {1000, 0, 10};
-    if (retention_simulate(&world->policy, &world->zones, bytes, at("2026-11-21T12:00"), days,
+    if (retention_simulate(&world->policy, &world->zones, bytes, NULL, at("2026-11-21T12:00"), days,
                            simulation, &err))
         fail_msg("%s", err.message);
 }
@@ -202,8 +202,8 @@ static void check_limit(const char *dump, struct keep_rules keep, int64_t days, 
     struct retention_simulation simulation = {0};
     struct error err = ERROR_NONE;
     make_world(&world, dump, keep, "15 5 * * *");
-    int rc = retention_simulate(&world.policy, &world.zones, NULL, at("2026-11-21T12:00"), days,
-                                &simulation, &err);
+    int rc = retention_simulate(&world.policy, &world.zones, NULL, NULL, at("2026-11-21T12:00"),
+                                days, &simulation, &err);
     assert_int_equal(rc, code);
     assert_string_equal(err.message, message);
     clear_world(&world);

@@ -264,6 +264,41 @@ static void test_unknown_history(void **state)
     continuity_clear(&found);
 }
 
+/* What a prune has deleted is not missed, to the segment. */
+static void test_pruned(void **state)
+{
+    (void)state;
+    struct facts_wal_timeline *stored = store(1, 3, 4);
+    store(1, 20, 30);
+    assert_int_equal(facts_wal_add_pruned(stored, 0, 6, NULL), 0);
+    assert_int_equal(facts_wal_add_pruned(stored, 5, 9, NULL), 0);
+    assert_int_equal(facts_wal_add_pruned(stored, 12, 17, NULL), 0);
+    static const struct wal_anchor ANCHORS[] = {
+        {"old", 1, LSN(2) + 40, LSN(2) + 900, 3 * US_PER_MINUTE},
+        {"anchor", 1, LSN(20) + 40, LSN(20) + 900, 21 * US_PER_MINUTE},
+    };
+    struct continuity_question question = {.timeline = 1,
+                                           .lsn = LSN(31),
+                                           .now_us = HOUR,
+                                           .anchors = ANCHORS,
+                                           .anchor_count = ARRAY_SIZE(ANCHORS)};
+    struct continuity found = judge(&question);
+    assert_int_equal(found.gap_count, 5);
+    assert_gap(&found.gaps[0], "000000010000000000000002", "000000010000000000000002", GAP_EXPIRED);
+    assert_gap(&found.gaps[1], "000000010000000000000005", "000000010000000000000009", GAP_EXPIRED);
+    assert_gap(&found.gaps[2], "00000001000000000000000A", "00000001000000000000000B", GAP_LOST);
+    assert_gap(&found.gaps[3], "00000001000000000000000C", "000000010000000000000011", GAP_EXPIRED);
+    assert_gap(&found.gaps[4], "000000010000000000000012", "000000010000000000000013", GAP_LOST);
+    assert_int_equal(found.lost_gaps, 2);
+    assert_int_equal(found.pending_gaps, 0);
+    assert_int_equal(found.missing_segments, 4);
+    assert_int_equal(found.window_count, 2); /* a moment, and what the anchor reaches */
+    assert_true(found.windows[0].from_us == 3 * US_PER_MINUTE &&
+                found.windows[0].to_us == 3 * US_PER_MINUTE);
+    assert_true(found.windows[1].from_us == 21 * US_PER_MINUTE && found.windows[1].is_open);
+    continuity_clear(&found);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -279,6 +314,7 @@ int main(void)
         TEST(test_timelines),
         TEST(test_gap_at_a_switch),
         TEST(test_unknown_history),
+        TEST(test_pruned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -314,6 +314,175 @@ static void test_contradictions(void **state)
     }
 }
 
+/* A policy of snapshots and WAL; NULL: no such job. */
+struct recovery_row {
+    const char *snapshot;
+    struct keep_rules snapshot_keep;
+    const char *wal;
+    struct keep_rules wal_keep;
+    int64_t window_s;     /* that is guaranteed */
+    int64_t from_s, to_s; /* and simulated: at least, at most */
+    size_t snapshots;     /* kept at most */
+    const char *warnings;
+};
+
+static const struct recovery_row recoveries[] = {
+    /* Sundays at 03:00, pruned at 05:15: the last but one is the anchor until it is past 7 days */
+    {"0 3 * * sun",
+     {.within_us = DAYS(90), .last = 2},
+     "0 * * * *",
+     {.within_us = DAYS(7)},
+     7 * DAY_S,
+     7 * DAY_S + 2 * HOUR_S + 900,
+     14 * DAY_S + 2 * HOUR_S + 900,
+     14,
+     ""},
+    {"0 3 * * *",
+     {.last = 8},
+     "0 * * * *",
+     {.within_us = DAYS(7)},
+     7 * DAY_S,
+     7 * DAY_S + 2 * HOUR_S + 900,
+     8 * DAY_S + 2 * HOUR_S + 900,
+     9,
+     ""},
+    /* Rules that keep snapshots for less than the window: two stay as anchors, in turn, and WAL
+     * does not grow for ever. */
+    {"0 3 * * *",
+     {.last = 1},
+     "0 * * * *",
+     {.within_us = DAYS(7)},
+     7 * DAY_S,
+     7 * DAY_S + 2 * HOUR_S + 900,
+     13 * DAY_S + 2 * HOUR_S + 900,
+     4,
+     "12: job \"weekly\": keep: reaches 1d back, job \"wal\" 7d: older snapshots stay only where "
+     "recovery begins with them, and it replays up to 7d of WAL\n"},
+    {"0 3 1 * *",
+     {.last = 3},
+     "0 * * * *",
+     {.within_us = DAYS(7)},
+     7 * DAY_S,
+     7 * DAY_S + 2 * HOUR_S + 900,
+     38 * DAY_S + 2 * HOUR_S + 900,
+     4,
+     "22: job \"wal\": within 7d is less than the 31d between two snapshots: WAL of up to 38d is "
+     "kept, and a recovery replays up to 31d of it\n"},
+    /* no rule for WAL: it goes back to the oldest snapshot that is kept */
+    {"0 3 * * *",
+     {.within_us = DAYS(30)},
+     "0 * * * *",
+     {.last = 3},
+     30 * DAY_S,
+     30 * DAY_S + 2 * HOUR_S + 900,
+     31 * DAY_S + 2 * HOUR_S + 900,
+     32,
+     "22: job \"wal\": WAL is kept by within alone, so none is deleted: last 3 has no meaning\n"},
+    {NULL,
+     {.last = 1},
+     "0 * * * *",
+     {.within_us = DAYS(7)},
+     0,
+     0,
+     0,
+     0,
+     "20: job \"wal\": no snapshot job has a schedule: all WAL since the last snapshot is kept, and "
+     "a recovery replays it\n"},
+};
+
+static void make_recovery(struct world *world, const struct recovery_row *row)
+{
+    static char weekly[] = "weekly", wal[] = "wal";
+    make_world(world, NULL, row->snapshot_keep, "15 5 * * *");
+    world->jobs[0].name = weekly;
+    world->jobs[0].type = JOB_SNAPSHOT;
+    world->jobs[0].line = 10;
+    world->jobs[0].schedule = parse(row->snapshot);
+    world->jobs[2].name = wal;
+    world->jobs[2].type = JOB_WAL;
+    world->jobs[2].line = 20;
+    world->jobs[2].schedule = parse(row->wal);
+    world->jobs[2].keep = row->wal_keep;
+    world->jobs[2].keep.is_set = true;
+    world->jobs[2].keep.line = 22;
+    world->policy.job_count = 3;
+}
+
+static void assert_warnings(const struct world *world, const char *expected)
+{
+    struct policy_problems warnings = {0};
+    struct error err = ERROR_NONE;
+    char text[4096] = "";
+    size_t length = 0;
+    assert_int_equal(retention_contradictions(&world->policy, &world->zones, at("2026-11-21T12:00"),
+                                              &warnings, &err),
+                     0);
+    for (size_t n = 0; n < warnings.count; n++)
+        length += (size_t)snprintf(text + length, sizeof(text) - length, "%d: %s\n",
+                                   warnings.items[n].line, warnings.items[n].message);
+    assert_string_equal(text, expected);
+    policy_problems_clear(&warnings);
+}
+
+static void test_recovery(void **state)
+{
+    (void)state;
+    static const struct retention_wal_rate rate = {86400000, 86400};
+    for (size_t i = 0; i < ARRAY_SIZE(recoveries); i++) {
+        const struct recovery_row *row = &recoveries[i];
+        struct world world;
+        struct retention_simulation simulation = {0};
+        struct error err = ERROR_NONE;
+        int64_t window_s = -1;
+        make_recovery(&world, row);
+        assert_warnings(&world, row->warnings);
+        assert_int_equal(retention_window_s(&world.policy, &world.zones, at("2026-11-21T12:00"),
+                                            &window_s, &err),
+                         0);
+        assert_int_equal(window_s, row->window_s);
+        if (retention_simulate(&world.policy, &world.zones, NULL, &rate, at("2026-11-21T12:00"),
+                               100, &simulation, &err))
+            fail_msg("%s", err.message);
+        print_message("row %zu: window %lld..%lld, %zu snapshots\n", i,
+                      (long long)simulation.window_min_s, (long long)simulation.window_max_s,
+                      simulation.jobs[0].kept_peak);
+        assert_true(simulation.has_recovery);
+        assert_int_equal(simulation.window_min_s, row->from_s);
+        assert_int_equal(simulation.window_max_s, row->to_s);
+        assert_int_equal(simulation.jobs[0].kept_peak, row->snapshots);
+        const struct retention_simulated_job *wal = &simulation.jobs[1];
+        assert_ptr_equal(wal->job, &world.jobs[2]);
+        assert_int_equal(wal->bytes, wal->oldest_s * 1000);
+        assert_int_equal(wal->kept, wal->oldest_s);
+        assert_true(wal->oldest_s >= simulation.days[99].recovery_s - DAY_S);
+        retention_simulation_clear(&simulation);
+        clear_world(&world);
+    }
+}
+
+/* One of the two without the other. */
+static void test_half_a_recovery(void **state)
+{
+    (void)state;
+    const struct recovery_row row = {
+        "0 3 * * *", {.last = 9}, "0 * * * *", {.within_us = DAYS(7)}, 0, 0, 0, 0, NULL};
+    struct world world;
+    int64_t window_s = -1;
+    make_recovery(&world, &row);
+    world.policy.job_count = 2;
+    assert_warnings(&world, "10: job \"weekly\": there is no job of type wal: what is written "
+                            "between two snapshots can't be recovered\n");
+    assert_int_equal(
+        retention_window_s(&world.policy, &world.zones, at("2026-11-21T12:00"), &window_s, NULL),
+        0);
+    assert_int_equal(window_s, 0);
+    world.policy.job_count = 3;
+    world.jobs[0].type = JOB_DUMP;
+    assert_warnings(&world, "20: job \"wal\": no job of type snapshot makes an anchor to begin "
+                            "recovery with: WAL alone recovers nothing, and none is deleted\n");
+    clear_world(&world);
+}
+
 /* Buckets and schedules are in the job's own zone: hours of Berlin's long day included. */
 static void test_zone_of_job(void **state)
 {
@@ -350,10 +519,11 @@ static int free_zones(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_steady_state), cmocka_unit_test(test_days),
-        cmocka_unit_test(test_two_jobs),     cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_unsettled),    cmocka_unit_test(test_contradictions),
-        cmocka_unit_test(test_zone_of_job),
+        cmocka_unit_test(test_steady_state),    cmocka_unit_test(test_days),
+        cmocka_unit_test(test_two_jobs),        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_unsettled),       cmocka_unit_test(test_contradictions),
+        cmocka_unit_test(test_zone_of_job),     cmocka_unit_test(test_recovery),
+        cmocka_unit_test(test_half_a_recovery),
     };
     return cmocka_run_group_tests(tests, load_zones, free_zones);
 }

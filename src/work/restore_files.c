@@ -146,13 +146,13 @@ static int make_parents(const struct snapshot_restore *restore, const char *fold
 static int open_file(const struct snapshot_restore *restore, const char *folder, const char *name,
                      const char *path, int *ret_fd, struct error *err)
 {
-    int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
-    int fd = open(path, flags, restore->file_mode);
+    int flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW;
+    int fd = open(path, flags | O_CLOEXEC, restore->file_mode);
     if (fd < 0 && errno == ENOENT) {
         int rc = make_parents(restore, folder, name, err);
         if (rc)
             return rc;
-        fd = open(path, flags, restore->file_mode);
+        fd = open(path, flags | O_CLOEXEC, restore->file_mode);
     }
     if (fd < 0)
         return error_set_errno(err, errno, "could not make \"%s\"", path);

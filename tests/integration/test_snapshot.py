@@ -69,7 +69,10 @@ class Cluster:
         self.others.append(copy)
         copy.configure(archive_mode="off", **settings)
         copy.start()
-        copy.wait_for("select not pg_is_in_recovery()", seconds=60, what="the end of recovery")
+        try:
+            copy.wait_for("select not pg_is_in_recovery()", seconds=60, what="the end of recovery")
+        except AssertionError as wrong:
+            raise AssertionError(f"{wrong}\n{copy.log.read_text()[-4000:]}") from None
         return copy
 
     def stop(self):
@@ -399,3 +402,263 @@ def test_stored_damage_is_found(cluster, harm):
     assert_error(run, volume.name)
     assert not (folder / "global/pg_control").exists()
     shutil.rmtree(cluster.path(snapshot))
+
+
+# -- recovery to a moment ----------------------------------------------------------------------------
+
+
+class Marker(threading.Thread):
+    """Writes a row every few moments; knows by the server's clock when each was committed."""
+
+    def __init__(self, server):
+        super().__init__(daemon=True)
+        self.server, self.ends = server, threading.Event()
+        server.psql("postgres", MARKS)
+
+    def run(self):
+        with self.server.session("postgres") as session:
+            number = 0
+            while not self.ends.is_set():
+                number += 1
+                session.execute(f"insert into marks values ({number})")
+                time.sleep(0.05)
+
+    def stop(self):
+        self.ends.set()
+        self.join(30)
+
+
+def marks_until(server, moment):
+    return int(server.value("postgres", f"select count(*) from marks where at <= '{moment}'"))
+
+
+@pytest.fixture(scope="module")
+def history():
+    """A cluster with a snapshot, marks before and after it, a restore point, a mistake; all archived."""
+    cluster = Cluster("history")
+    try:
+        marker = Marker(cluster.server)
+        marker.start()
+        time.sleep(0.3)
+        cluster.before = now(cluster.server)
+        time.sleep(0.3)
+        cluster.first = cluster.snapshot()
+        cluster.moments = []
+        for _ in range(3):
+            time.sleep(0.4)
+            cluster.moments.append(now(cluster.server))
+            time.sleep(0.2)
+            cluster.archive.switch()
+        marker.stop()
+        cluster.count = int(cluster.server.value("postgres", "select count(*) from marks"))
+        cluster.lsn = cluster.server.value("postgres", "select pg_current_wal_insert_lsn()")
+        cluster.xid = cluster.server.value(
+            "postgres", "insert into marks values (100001); select pg_current_xact_id()")
+        cluster.server.psql("postgres", "select pg_create_restore_point('before the mistake')")
+        cluster.server.psql("postgres", "insert into marks values (100002); drop table marks")
+        cluster.archive.switch()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def count_marks(history, *arguments):
+    copy = history.start(history.restore(*arguments))
+    try:
+        return int(copy.value("postgres", "select count(*) from marks"))
+    finally:
+        copy.stop()
+
+
+def test_to_a_time(history):
+    moment = random.choice(history.moments)
+    plan = history.archive.run("restore", "snapshot", "demo", "--to", moment, "--dry-run", "--target-dir",
+                               history.folder(), json_output=True).json["plan"]
+    assert plan["id"] == history.first and plan["wal"]["segments"] > 0
+    copy = history.start(history.restore("--to", moment))
+    rows = copy.value("postgres", f"select count(*), count(*) filter (where at <= '{moment}') from marks")
+    copy.stop()
+    total, until = map(int, rows.split("|"))
+    # The row is stamped a moment before its commit is.
+    assert until - 1 <= total <= until and total > 0
+
+
+def test_to_a_position(history):
+    assert count_marks(history, "--to-lsn", history.lsn) == history.count
+
+
+def test_to_a_transaction(history):
+    assert count_marks(history, history.first, "--to-xid", history.xid) == history.count + 1
+
+
+def test_before_a_transaction(history):
+    assert count_marks(history, history.first, "--to-xid", history.xid, "--exclusive") == history.count
+
+
+def test_to_a_restore_point(history):
+    assert count_marks(history, history.first, "--to-name", "before the mistake") == history.count + 1
+
+
+def test_to_the_end(history):
+    copy = history.start(history.restore())
+    assert copy.value("postgres", "select to_regclass('marks') is null") == "t"
+    copy.stop()
+
+
+def test_what_cannot_be_reached(history):
+    folder = history.folder()
+    run = history.restore("--to", history.before, folder=folder, expect=1)
+    assert_error(run, history.first, "oldest")
+    later = datetime.now(timezone.utc) + timedelta(hours=1)
+    assert_error(history.restore("--to", later.isoformat(), folder=folder, expect=2), "future")
+    soon = now(history.server)
+    assert_error(history.restore("--to", soon, folder=folder, expect=1), "ends before")
+    assert_error(history.restore("--to-lsn", "FF/0", folder=folder, expect=1), "ends before")
+    assert_error(history.restore("--timeline", "7", folder=folder, expect=1), "timeline 7")
+    assert_error(history.restore("20200101T000000Z-aaaa", folder=folder, expect=1), "20200101T000000Z-aaaa")
+    assert_error(history.restore("--to-lsn", "x", folder=folder, expect=2), "x")
+    assert_error(history.restore("--to", history.before, "--immediate", folder=folder, expect=2), "exclude")
+    assert not folder.exists()
+
+
+def test_second_timeline_and_a_gap(clusters):
+    """A recovered cluster archives its new timeline; later recovery follows it, and stops before a gap."""
+    cluster = clusters("lines")
+    cluster.server.psql("postgres", MARKS + "; insert into marks values (1)")
+    cluster.snapshot()
+    cluster.server.psql("postgres", "insert into marks values (2)")
+    cluster.archive.switch()
+    moment = now(cluster.server)
+    cluster.server.psql("postgres", "insert into marks values (3)")
+    cluster.archive.switch()
+    cluster.server.halt()
+    # The new primary replaces the old one.
+    folder = cluster.restore("--to", moment)
+    primary = Server("primary", data=folder)
+    cluster.others.append(primary)
+    primary.start()
+    primary.wait_for("select not pg_is_in_recovery()", seconds=60)
+    primary.psql("postgres", "insert into marks values (4)")
+    archive = cluster.archive
+    archive.server = primary
+    archive.policy["postgres"]["connection"] = primary.url()
+    archive.write()
+    third = archive.switch()
+    primary.psql("postgres", "insert into marks values (5)")
+    archive.switch()
+    primary.psql("postgres", "insert into marks values (6)")
+    archive.switch()
+    copy = cluster.start(cluster.restore())
+    assert copy.value("postgres", "select string_agg(n::text, ',' order by n) from marks") == "1,2,4,5,6"
+    copy.stop()
+    copy = cluster.start(cluster.restore("--timeline", "1"))
+    assert copy.value("postgres", "select string_agg(n::text, ',' order by n) from marks") == "1,2,3"
+    copy.stop()
+    for path in archive.segments()[third]:
+        path.unlink()
+    run = cluster.restore(expect=1)
+    assert_error(run, third, "--to")
+    second = cluster.snapshot()
+    copy = cluster.start(cluster.restore())
+    assert copy.value("postgres", "select count(*) from marks") == "5"
+    copy.stop()
+    assert cluster.manifest(second)["wal"]["timeline"] == 2
+
+
+# -- interruptions -----------------------------------------------------------------------------------
+
+
+def kill_after(cluster, seconds, *words):
+    """kill -9 of a run of pgcairn after that time; whether it came before its end."""
+    process = subprocess.Popen([str(w) for w in (cluster.archive.bin / "pgcairn", "-c", cluster.archive.policy_file,
+                                                 *words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               env=clean_environment(STATE_DIRECTORY=str(cluster.archive.state)), cwd="/",
+                               **as_user(cluster.server.user))
+    try:
+        process.wait(seconds)
+        return False
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return True
+
+
+def test_killed_snapshots(cluster):
+    """Whatever was killed is no backup; the next run says so and is one."""
+    began = time.monotonic()
+    good = {cluster.snapshot()}
+    whole = time.monotonic() - began
+    killed = sum(kill_after(cluster, random.uniform(0.1, 1) * whole, "run", "demo/weekly") for _ in range(6))
+    assert killed, "every run was too fast to be killed"
+    cluster.server.wait_for("select count(*) = 0 from pg_replication_slots")
+    snapshot = cluster.snapshot()
+    states = {b["id"]: b["state"] for b in cluster.archive.run("list", "demo", json_output=True).json["backups"]}
+    assert states[snapshot] == "good" and set(states.values()) <= {"good", "unfinished"}
+    assert good <= set(states)
+    folder = cluster.restore(snapshot, "--immediate")
+    verify(cluster.server, folder)
+
+
+def test_killed_restores_go_on(cluster):
+    """A killed restore does not start, is not overwritten by another, and goes on with --resume."""
+    snapshot, other = cluster.snapshot(), cluster.snapshot()
+    began = time.monotonic()
+    cluster.restore(snapshot, "--immediate")
+    whole = time.monotonic() - began
+    folder = cluster.folder()
+    mark, control = folder / "pgcairn-restore.json", folder / "global/pg_control"
+    words = ["restore", "snapshot", "demo", snapshot, "--immediate", "--target-dir", folder]
+    killed = 0
+    for _ in range(8):
+        resume = ["--resume"] if mark.exists() else []
+        if not kill_after(cluster, random.uniform(0.3, 1) * whole, *words, *resume):
+            break
+        killed += mark.exists()
+        assert not control.exists() or (folder / "recovery.signal").exists()
+    if mark.exists():
+        assert_error(cluster.restore(snapshot, folder=folder, expect=1), "--resume")
+        assert_error(cluster.restore(other, "--resume", folder=folder, expect=1), snapshot)
+        cluster.restore(snapshot, "--immediate", "--resume", folder=folder)
+    elif not control.exists():
+        cluster.restore(snapshot, "--immediate", folder=folder)
+    assert killed, "no restore was killed while it wrote"
+    verify(cluster.server, folder)
+    assert_same(cluster.server, cluster.start(folder))
+
+
+def test_a_full_disk(cluster):
+    """Not enough room is seen before anything is written; one that fills up meanwhile leaves no pg_control."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts")
+    snapshot = cluster.snapshot()
+    size = sum(o["plain_bytes"] for o in cluster.manifest(snapshot)["objects"])
+    mount = cluster.folder()
+    mount.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size // 2}", "tmpfs", mount], check=False,
+                          capture_output=True)
+    if made.returncode:
+        pytest.skip("mounts are not allowed here")
+    try:
+        own(mount, cluster.server.user)
+        assert_error(cluster.restore(snapshot, "--immediate", folder=mount, expect=1), "MB free")
+        assert not list(mount.iterdir())
+        # Room at the beginning, taken by another one then.
+        subprocess.run(["mount", "-o", f"remount,size={size * 2}", mount], check=True)
+        filling = threading.Thread(target=lambda: subprocess.run(
+            ["mount", "-o", f"remount,size={size // 3}", mount], check=False))
+        words = [cluster.archive.bin / "pgcairn", "-c", cluster.archive.policy_file, "restore", "snapshot", "demo",
+                 snapshot, "--immediate", "--target-dir", mount, "--jobs", "1"]
+        process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+                                   env=clean_environment())
+        wait_until((mount / "pgcairn-restore.json").exists, what="the restore began")
+        filling.start()
+        _, text = process.communicate(timeout=60)
+        filling.join()
+        if process.returncode == 0:
+            pytest.skip("the restore was faster than the disk filled up")
+        assert "No space left" in text and "--resume" in text and not (mount / "global/pg_control").exists()
+        subprocess.run(["mount", "-o", f"remount,size={size * 2}", mount], check=True)
+        subprocess.run([*words, "--resume"], check=True, stdout=subprocess.DEVNULL, env=clean_environment())
+        verify(cluster.server, mount)
+    finally:
+        subprocess.run(["umount", mount], check=False)

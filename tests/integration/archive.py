@@ -90,11 +90,11 @@ class Archive:
             found.setdefault(OBJECT.fullmatch(path.name).group(1), []).append(path)
         return found
 
-    def switch(self):
+    def switch(self, seconds=60):
         """Ends the segment; waits until it was archived. Returns its name."""
         name = self.server.psql("postgres", "select pg_create_restore_point('x'); "
                                             "select pg_walfile_name(pg_switch_wal())").split("\n")[-1]
-        self.wait_archived(name)
+        self.wait_archived(name, seconds)
         return name
 
     def wait_archived(self, name, seconds=60):

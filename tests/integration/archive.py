@@ -121,8 +121,8 @@ class Archive:
         own(marker, self.user)
         return copy.start() if start else copy
 
-    def own_processes(self):
-        """Ids of the pgcairn processes of this archive."""
+    def own_processes(self, command=""):
+        """Ids of the pgcairn processes of this archive, or of those that run that command."""
         found = []
         for folder in Path("/proc").iterdir():
             if not folder.name.isdigit():
@@ -131,13 +131,14 @@ class Archive:
                 words = (folder / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if str(self.policy_file).encode() in words and not words[0].endswith(b"sh"):
+            if str(self.policy_file).encode() in words and not words[0].endswith(b"sh") and (
+                    not command or command.encode() in words):
                 found.append(int(folder.name))
         return found
 
-    def kill_one(self):
+    def kill_one(self, command=""):
         """kill -9 of one of them; whether there was one."""
-        for pid in self.own_processes():
+        for pid in self.own_processes(command):
             try:
                 os.kill(pid, signal.SIGKILL)
                 return True

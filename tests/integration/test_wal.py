@@ -328,6 +328,23 @@ def test_other_segment_sizes(made, megabytes):
     assert total(copy) == total(server)
 
 
+def test_the_helper_is_killed_again_and_again(archiving, made):
+    """What it was in the middle of is not served."""
+    server = archiving.server
+    server.psql("postgres", FILL)
+    copy = made(archiving.copy())
+    for _ in range(20):
+        server.psql("postgres", FILL + "; select pg_switch_wal()")
+    archiving.switch()
+    killer = Killer(archiving, "ahead", random.Random(5))
+    killer.start()
+    archiving.recover(copy)
+    copy.wait_for("select not pg_is_in_recovery()")
+    killer.stop()
+    assert killer.killed > 0
+    assert total(copy) == total(server)
+
+
 def crash(server):
     """kill -9 of the postmaster, then the next start, as soon as the dead one's children let it."""
     server.process.kill()
@@ -342,16 +359,17 @@ def crash(server):
 
 
 class Killer(threading.Thread):
-    """kill -9 of a pgcairn of the archive, again and again at random moments."""
+    """kill -9 of a pgcairn of the archive that runs a command, again and again at random moments."""
 
-    def __init__(self, archive, rounds):
+    def __init__(self, archive, command, rounds):
         super().__init__(daemon=True)
-        self.archive, self.rounds, self.killed, self.over = archive, rounds, 0, False
+        self.archive, self.command, self.rounds = archive, command, rounds
+        self.killed, self.over = 0, False
 
     def run(self):
         while not self.over:
             time.sleep(self.rounds.uniform(0.02, 0.2))
-            self.killed += self.archive.kill_one()
+            self.killed += self.archive.kill_one(self.command)
 
     def stop(self):
         self.over = True
@@ -364,7 +382,7 @@ def test_kill_and_crash_at_random_moments(archiving, made):
     server = archiving.server
     server.program("pgbench", "-i", "-q", "-s", "2")
     copy = made(archiving.copy())
-    killer = Killer(archiving, random.Random(4))
+    killer = Killer(archiving, "push", random.Random(4))
     killer.start()
     number = 0
     while killer.killed < 50:

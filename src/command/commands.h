@@ -27,6 +27,7 @@
     X(COMMAND_HOLD_LIST)        \
     X(COMMAND_HOLD_RELEASE)     \
     X(COMMAND_CRON_NEXT)        \
+    X(COMMAND_WAL_STATUS)       \
     X(COMMAND_WAL_PUSH)         \
     X(COMMAND_WAL_FETCH)        \
     X(COMMAND_WAL_AHEAD)        \

@@ -182,9 +182,12 @@ static int choose_profile_role(const struct store_s3_options *options,
 static int choose_profile_keys(const struct s3_profile *profile,
                                struct s3_credentials_source *source, struct error *err)
 {
-    int rc = s3_profile_take_keys(profile, &source->current, err);
+    struct error reason = ERROR_NONE;
+    int rc = s3_profile_take_keys(profile, &source->current, &reason);
     if (rc == ERR_NOT_FOUND)
         return 0;
+    if (rc && err)
+        *err = reason;
     if (!rc && profile->is_named)
         rc = copy(profile->name, &source->profile, err);
     if (!rc)

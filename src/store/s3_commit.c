@@ -123,7 +123,7 @@ static int put_if_absent(struct small *small, struct error *err)
     bool ours = true;
     if (rc == ERR_EXISTS) { /* perhaps an earlier attempt of ours made it, and its reply was lost */
         ours = false;
-        rc = reply.attempts > 1 ? is_ours(writer, &ours, err) : 0;
+        rc = reply.may_be_repeated ? is_ours(writer, &ours, err) : 0;
     } else if (!rc && known == S3_NOT_KNOWN) {
         learn_conditional(small);
     }

@@ -108,7 +108,7 @@ static int fetch_container(const struct s3_credentials_source *source,
         .is_local = true,
         .connect_ms = 2000,
         .all_ms = 5000,
-        .tries = 3,
+        .retry_us = 2 * US_PER_SECOND,
         .stop = &source->stop,
     };
     long status = 0;
@@ -116,8 +116,8 @@ static int fetch_container(const struct s3_credentials_source *source,
         return rc;
     if (status == 200)
         return s3_credentials_from_json(&reply, source->origin, ret_credentials, err);
-    error_set(err, status >= 500 || status == 429 ? ERR_CONNECTION : ERR_AUTH,
-              "%s answered HTTP status %ld to the request for credentials", source->origin, status);
+    error_set(err, ERR_AUTH, "%s answered HTTP status %ld to the request for credentials",
+              source->origin, status);
     return error_hint(err, "check the role of the task or pod, and the token in "
                            "AWS_CONTAINER_AUTHORIZATION_TOKEN or _TOKEN_FILE");
 }

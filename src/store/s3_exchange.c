@@ -47,13 +47,14 @@ int64_t s3_budget_us(const struct s3_store *store, const struct s3_request *requ
 /* -- connections ---------------------------------------------------------------------------------
  */
 
-static CURL *take_handle(struct s3_store *store)
+static CURL *take_handle(struct s3_store *store, bool *ret_is_warm)
 {
     CURL *curl = NULL;
     pthread_mutex_lock(&store->mutex);
     if (store->idle_count > 0)
         curl = store->idle[--store->idle_count];
     pthread_mutex_unlock(&store->mutex);
+    *ret_is_warm = curl != NULL;
     if (!curl)
         return curl_easy_init();
     curl_easy_reset(curl); /* the connection stays */
@@ -341,16 +342,20 @@ static int transfer_failed(const struct exchange *exchange, CURLcode code)
 
 static int transfer(struct exchange *exchange)
 {
-    exchange->curl = take_handle(exchange->store);
+    bool is_warm;
+    long connects = 0;
+    exchange->curl = take_handle(exchange->store, &is_warm);
     if (!exchange->curl)
         return error_no_memory(exchange->err);
     set_options(exchange);
     CURLcode code = curl_easy_perform(exchange->curl);
     long status = status_of(exchange);
+    curl_easy_getinfo(exchange->curl, CURLINFO_NUM_CONNECTS, &connects);
     int rc = code == CURLE_OK || exchange->has_enough ? 0 : transfer_failed(exchange, code);
     curl_easy_setopt(exchange->curl, CURLOPT_ERRORBUFFER, NULL);
     give_handle(exchange->store, exchange->curl);
     exchange->reply->status = rc ? 0 : status;
+    exchange->reply->may_be_repeated = is_warm && connects > 0;
     return rc;
 }
 

@@ -4,9 +4,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/retry.h"
 #include "store/s3_curl.h"
 
-enum { FIRST_PAUSE_MS = 200 }; /* before the second try; twice as long before each further one */
+enum { SLICE_US = 50000 }; /* how long it takes to see that the work is given up */
 
 DEFINE_FREEP(CURL *, curl_easy_cleanup)
 DEFINE_FREEP(struct curl_slist *, curl_slist_free_all)
@@ -99,21 +100,48 @@ static int try_once(const struct s3_fetch *request, struct buf *reply, long *ret
     return 0;
 }
 
+/* Statuses that pass are errors here, so that they are tried again as broken connections are. */
+static int try_for_reply(const struct s3_fetch *request, struct buf *reply, long *ret_status,
+                         struct error *err)
+{
+    buf_reset(reply);
+    int rc = try_once(request, reply, ret_status, err);
+    if (rc || (*ret_status != 429 && *ret_status < 500))
+        return rc;
+    error_set(err, ERR_CONNECTION, "%s answered HTTP status %ld to a request for credentials",
+              request->what, *ret_status);
+    return error_hint(err, "%s", request->cure);
+}
+
+static void wait_for(int64_t wait_us, const atomic_bool *stop)
+{
+    while (wait_us > 0 && !atomic_load(stop)) {
+        int64_t slice_us = wait_us < SLICE_US ? wait_us : SLICE_US;
+        struct timespec slice = {0, (long)slice_us * 1000};
+        nanosleep(&slice, NULL);
+        wait_us -= slice_us;
+    }
+}
+
 int s3_fetch(const struct s3_fetch *request, struct buf *reply, long *ret_status, struct error *err)
 {
-    int rc = 0;
-    long status = 0, pause_ms = FIRST_PAUSE_MS;
-    for (int i = 0; i < request->tries; i++, pause_ms *= 2) {
-        if (i > 0) {
-            struct timespec pause = {pause_ms / 1000, pause_ms % 1000 * 1000000};
-            nanosleep(&pause, NULL);
-        }
-        buf_reset(reply);
-        rc = try_once(request, reply, &status, err);
-        if (rc ? rc != ERR_CONNECTION : status != 429 && status < 500)
+    struct retry retry = RETRY_INIT(request->retry_us);
+    struct error reason = ERROR_NONE;
+    long status = 0;
+    int rc;
+    while ((rc = try_for_reply(request, reply, &status, &reason))) {
+        int64_t wait_us = rc == ERR_CONNECTION ? retry_next(&retry, &reason) : -1;
+        if (wait_us < 0)
             break;
+        wait_for(wait_us, request->stop);
     }
-    if (!rc)
+    if (!rc) {
         *ret_status = status;
+        return 0;
+    }
+    if (rc == ERR_CONNECTION)
+        retry_give_up(&retry, &reason);
+    if (err)
+        *err = reason;
     return rc;
 }

@@ -7,6 +7,7 @@
 #define PGCAIRN_STORE_S3_FETCH_H
 
 #include <stdatomic.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/error.h"
@@ -26,12 +27,12 @@ struct s3_fetch {
     const char *ca_file;                       /* NULL or "": the system's */
     bool is_local;           /* never through a proxy, whatever the environment says */
     long connect_ms, all_ms; /* limits of one try */
-    int tries;
+    int64_t retry_us; /* budget of base/retry.h; short, as requests to S3 are tried again too */
     const atomic_bool *stop; /* given up when it becomes true: ERR_INTERRUPTED */
 };
 
-/* 0 with any HTTP status that came whole. reply is a secret buffer; it is emptied first.
- * ERR_CONNECTION when there was no whole reply, ERR_LIMIT when it was too large. */
+/* 0 with any other HTTP status that came whole. reply is a secret buffer; it is emptied first.
+ * ERR_CONNECTION when there was none, ERR_LIMIT when it was too large. */
 int s3_fetch(const struct s3_fetch *request, struct buf *reply, long *ret_status,
              struct error *err);
 

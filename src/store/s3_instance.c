@@ -8,7 +8,9 @@
 #include "store/s3_fetch.h"
 #include "store/s3_secret.h"
 
-enum { SESSION_MAX = 4096, ROLE_MAX = 64, CONNECT_MS = 1000, ALL_MS = 2000, TRIES = 2 };
+enum { SESSION_MAX = 4096, ROLE_MAX = 64, CONNECT_MS = 1000, ALL_MS = 2000 };
+
+#define RETRY_US (US_PER_SECOND / 2)
 
 static const char TOKEN_PATH[] = "/latest/api/token";
 static const char ROLE_PATH[] = "/latest/meta-data/iam/security-credentials/";
@@ -32,7 +34,7 @@ static int ask(const struct s3_credentials_source *source, const char *method, c
         .is_local = true,
         .connect_ms = CONNECT_MS,
         .all_ms = ALL_MS,
-        .tries = TRIES,
+        .retry_us = RETRY_US,
         .stop = &source->stop,
     };
     return s3_fetch(&request, reply, ret_status, err);
@@ -40,9 +42,8 @@ static int ask(const struct s3_credentials_source *source, const char *method, c
 
 static int bad_status(const char *what, long status, struct error *err)
 {
-    int code = status >= 500 || status == 429 ? ERR_CONNECTION : ERR_AUTH;
-    error_set(err, code, "instance metadata answered HTTP status %ld to the request for %s", status,
-              what);
+    error_set(err, ERR_AUTH, "instance metadata answered HTTP status %ld to the request for %s",
+              status, what);
     return error_hint(err, "see the instance's metadata options and its IAM role");
 }
 

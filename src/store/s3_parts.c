@@ -154,7 +154,7 @@ static int begin_upload(struct s3_writer *writer, struct error *err)
         s3_add_header(&request, "x-amz-checksum-algorithm", "SHA256");
     writer->began_us = instant_now_us() + atomic_load(&writer->store->clock_offset_us);
     int rc = s3_perform(writer->store, &request, &reply, err);
-    writer->may_have_strays |= reply.attempts > 1 || rc != 0;
+    writer->may_have_strays |= reply.may_be_repeated || rc != 0;
     if (rc && s3_refuses_checksums(writer->store, &reply)) {
         request.header_count = plain_headers;
         rc = s3_perform(writer->store, &request, &reply, err);

@@ -86,6 +86,7 @@ struct performance {
     struct s3_credentials used; /* by the last attempt */
     struct retry retry;
     int lessons;
+    bool was_sent; /* at least once, perhaps by libcurl before this attempt */
 };
 
 static int prepare(struct performance *performance, struct error *err)
@@ -156,12 +157,13 @@ int s3_perform(struct s3_store *store, const struct s3_request *request, struct 
     };
     struct error reason = ERROR_NONE;
     int rc = prepare(&performance, &reason);
-    for (int attempts = 1; !rc; attempts++) {
+    while (!rc) {
         size_t got = request->range ? request->range->got : 0;
         reason = ERROR_NONE;
         s3_reply_reset(ret_reply);
         enum s3_verdict verdict = attempt(&performance, ret_reply, &reason);
-        ret_reply->attempts = attempts;
+        ret_reply->may_be_repeated |= performance.was_sent;
+        performance.was_sent = true;
         if (verdict == S3_DONE)
             break;
         if (!goes_on(&performance, verdict, got, ret_reply, &reason))

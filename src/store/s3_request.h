@@ -72,7 +72,8 @@ struct s3_reply {
     struct buf body;
     char code[S3_CODE_MAX + 1];    /* of <Error> */
     char message[S3_TEXT_MAX + 1]; /* likewise */
-    int attempts;
+    bool may_be_repeated; /* the service may have got the request before: from us, or from libcurl,
+                             which sends again by itself when a warm connection dies */
 };
 
 #define S3_REPLY_INIT                                   \

@@ -2,45 +2,34 @@
  * AssumeRoleWithWebIdentity): an unsigned POST, answered in XML. */
 #include "store/s3_provider.h"
 
-#include <expat.h>
 #include <string.h>
 
 #include "store/s3_fetch.h"
 #include "store/s3_secret.h"
 #include "store/s3_sign.h"
+#include "store/s3_xml.h"
 
-enum {
-    FORM_MAX = 3 * (S3_WEB_TOKEN_MAX + S3_ROLE_ARN_MAX) + 1024,
-    DEPTH_MAX = 16,
-    MESSAGE_MAX = 512,
-};
+enum { FORM_MAX = 3 * (S3_WEB_TOKEN_MAX + S3_ROLE_ARN_MAX) + 1024 };
 
-/* The elements that are read, wherever they stand; no other element of a reply has these names. */
 enum field { FIELD_ID, FIELD_SECRET, FIELD_TOKEN, FIELD_END, FIELD_CODE, FIELD_MESSAGE, FIELDS };
 
+#define CREDENTIALS "AssumeRoleWithWebIdentityResponse/AssumeRoleWithWebIdentityResult/Credentials/"
+
 static const struct {
-    const char *name;
-    const char *parent;
-    size_t limit;
+    const char *path;
+    size_t limit; /* bytes that are kept; longer ones are no keys */
 } FIELD_ROWS[FIELDS] = {
-    [FIELD_ID] = {"AccessKeyId", "Credentials", S3_KEY_ID_MAX},
-    [FIELD_SECRET] = {"SecretAccessKey", "Credentials", S3_SECRET_MAX},
-    [FIELD_TOKEN] = {"SessionToken", "Credentials", S3_TOKEN_MAX},
-    [FIELD_END] = {"Expiration", "Credentials", INSTANT_TEXT_MAX},
-    [FIELD_CODE] = {"Code", "Error", 128},
-    [FIELD_MESSAGE] = {"Message", "Error", MESSAGE_MAX},
+    [FIELD_ID] = {CREDENTIALS "AccessKeyId", S3_KEY_ID_MAX},
+    [FIELD_SECRET] = {CREDENTIALS "SecretAccessKey", S3_SECRET_MAX},
+    [FIELD_TOKEN] = {CREDENTIALS "SessionToken", S3_TOKEN_MAX},
+    [FIELD_END] = {CREDENTIALS "Expiration", INSTANT_TEXT_MAX},
+    [FIELD_CODE] = {"ErrorResponse/Error/Code", 128},
+    [FIELD_MESSAGE] = {"ErrorResponse/Error/Message", 1024},
 };
 
 struct reply {
-    XML_Parser parser;
     struct buf fields[FIELDS];
-    char names[DEPTH_MAX][32]; /* of the open elements */
-    int depth;
-    struct buf *current;
-    bool failed; /* out of memory, or a field too long */
 };
-
-DEFINE_FREEP(XML_Parser, XML_ParserFree)
 
 static void clear_reply(struct reply *reply)
 {
@@ -48,57 +37,21 @@ static void clear_reply(struct reply *reply)
         s3_secret_clear(&reply->fields[i]);
 }
 
-static void give_up(struct reply *reply)
+static int take_field(const char *path, const char *text, void *context, struct error *err)
 {
-    reply->failed = true;
-    XML_StopParser(reply->parser, XML_FALSE);
-}
-
-static void XMLCALL begin_element(void *context, const XML_Char *name, const XML_Char **attributes)
-{
-    (void)attributes;
     struct reply *reply = context;
-    if (reply->depth >= DEPTH_MAX) {
-        give_up(reply);
-        return;
-    }
-    const char *parent = reply->depth > 0 ? reply->names[reply->depth - 1] : "";
-    reply->current = NULL;
     for (size_t i = 0; i < FIELDS; i++) {
-        if (strcmp(name, FIELD_ROWS[i].name) != 0 || strcmp(parent, FIELD_ROWS[i].parent) != 0)
+        if (strcmp(path, FIELD_ROWS[i].path) != 0)
             continue;
-        reply->current = &reply->fields[i];
-        s3_secret_clear(reply->current);
-        if (s3_secret_init(reply->current, FIELD_ROWS[i].limit, NULL))
-            give_up(reply);
+        struct buf *field = &reply->fields[i];
+        s3_secret_clear(field);
+        int rc = s3_secret_init(field, FIELD_ROWS[i].limit, err);
+        if (rc)
+            return rc;
+        buf_add_text(field, text);
+        return buf_failed(field, path, err);
     }
-    snprintf(reply->names[reply->depth++], sizeof(reply->names[0]), "%s", name);
-}
-
-static void XMLCALL end_element(void *context, const XML_Char *name)
-{
-    (void)name;
-    struct reply *reply = context;
-    reply->depth--;
-    reply->current = NULL;
-}
-
-static void XMLCALL take_text(void *context, const XML_Char *text, int length)
-{
-    struct reply *reply = context;
-    if (reply->current && buf_add(reply->current, text, (size_t)length))
-        give_up(reply);
-}
-
-/* STS sends no document type, and none of its tricks are wanted. */
-static void XMLCALL refuse_doctype(void *context, const XML_Char *name, const XML_Char *system,
-                                   const XML_Char *public, int has_subset)
-{
-    (void)name;
-    (void)system;
-    (void)public;
-    (void)has_subset;
-    give_up(context);
+    return 0;
 }
 
 static int no_sense(const char *why, struct error *err)
@@ -110,20 +63,11 @@ static int no_sense(const char *why, struct error *err)
 
 static int parse_reply(const struct buf *text, struct reply *reply, struct error *err)
 {
-    _cleanup_(XML_ParserFreep) XML_Parser parser = XML_ParserCreate(NULL);
-    if (!parser)
+    struct error reason = ERROR_NONE;
+    int rc = s3_xml_read(buf_text(text), text->length, take_field, reply, &reason);
+    if (rc == ERR_MEMORY)
         return error_no_memory(err);
-    reply->parser = parser;
-    XML_SetUserData(parser, reply);
-    XML_SetElementHandler(parser, begin_element, end_element);
-    XML_SetCharacterDataHandler(parser, take_text);
-    XML_SetStartDoctypeDeclHandler(parser, refuse_doctype);
-    enum XML_Status status = XML_Parse(parser, buf_text(text), (int)text->length, XML_TRUE);
-    if (status == XML_STATUS_OK && !reply->failed)
-        return 0;
-    if (XML_GetErrorCode(parser) == XML_ERROR_NO_MEMORY)
-        return error_no_memory(err);
-    return no_sense("it is no XML of the expected form", err);
+    return rc ? no_sense(reason.message, err) : 0;
 }
 
 static int take_reply(const struct reply *reply, struct s3_credentials *ret_credentials,
@@ -141,18 +85,17 @@ static int take_reply(const struct reply *reply, struct s3_credentials *ret_cred
                               ret_credentials, err);
 }
 
-/* STS said no, or is in trouble. */
 static int take_refusal(const struct s3_credentials_source *source, const struct reply *reply,
                         long status, struct error *err)
 {
     const char *code = buf_text(&reply->fields[FIELD_CODE]);
-    bool is_passing = status >= 500 || status == 429 || strcmp(code, "IDPCommunicationError") == 0;
+    bool is_passing = strcmp(code, "IDPCommunicationError") == 0;
     error_set(err, is_passing ? ERR_CONNECTION : ERR_AUTH,
               "STS gives no credentials for %s: %s: %s (HTTP status %ld)", source->role_arn,
               *code ? code : "no code", buf_text(&reply->fields[FIELD_MESSAGE]), status);
     return error_hint(err,
-                      "check that the role trusts the identity provider, subject and audience "
-                      "of the token in \"%s\"",
+                      "check that the role trusts the identity provider, subject and audience of "
+                      "the token in \"%s\"",
                       source->token_file);
 }
 
@@ -196,7 +139,7 @@ static int fetch_web_identity(const struct s3_credentials_source *source,
         .ca_file = source->ca_file,
         .connect_ms = 5000,
         .all_ms = 15000,
-        .tries = 3,
+        .retry_us = 2 * US_PER_SECOND,
         .stop = &source->stop,
     };
     long status = 0;

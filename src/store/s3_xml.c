@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "store/s3_secret.h"
 
 struct xml {
     XML_Parser parser;
@@ -77,10 +78,11 @@ int s3_xml_read(const char *data, size_t length, s3_xml_visit visit, void *conte
         .visit = visit,
         .context = context,
         .err = err,
-        .text = BUF_INIT(S3_XML_TEXT_MAX),
     };
-    if (!xml.parser)
+    if (!xml.parser || s3_secret_init(&xml.text, S3_XML_TEXT_MAX, err)) { /* STS sends keys */
+        XML_ParserFree(xml.parser);
         return error_no_memory(err);
+    }
     XML_SetUserData(xml.parser, &xml);
     XML_SetElementHandler(xml.parser, on_start, on_end);
     XML_SetCharacterDataHandler(xml.parser, on_text);
@@ -95,7 +97,7 @@ int s3_xml_read(const char *data, size_t length, s3_xml_visit visit, void *conte
                                  XML_ErrorString(code));
     }
     XML_ParserFree(xml.parser);
-    buf_clear(&xml.text);
+    s3_secret_clear(&xml.text);
     return xml.rc;
 }
 

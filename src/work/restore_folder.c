@@ -72,6 +72,22 @@ static int refuse_full(const char *folder, const char *name, struct error *err)
                       "nothing is overwritten: give an empty folder, or one that is not there");
 }
 
+/* A file that was being replaced when a restore was killed: file_replace() calls it
+ * NAME.tmp-x7q2w3e4. */
+static bool is_left_over(const char *name)
+{
+    static const char *const replaced[] = {"pgcairn-restore.json", "postgresql.auto.conf",
+                                           "tablespace_map", "recovery.signal", "standby.signal"};
+    static const char INFIX[] = ".tmp-";
+    for (size_t i = 0; i < ARRAY_SIZE(replaced); i++) {
+        size_t length = strlen(replaced[i]);
+        if (strncmp(name, replaced[i], length) == 0 &&
+            strncmp(name + length, INFIX, strlen(INFIX)) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* An empty mount point may have lost+found. *ret_exists tells whether the folder is there. */
 static int check_empty(const char *folder, bool *ret_exists, struct error *err)
 {
@@ -88,7 +104,8 @@ static int check_empty(const char *folder, bool *ret_exists, struct error *err)
         if (!entry)
             return errno ? error_set_errno(err, errno, "could not read \"%s\"", folder) : 0;
         const char *name = entry->d_name;
-        if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && strcmp(name, "lost+found") != 0)
+        if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && strcmp(name, "lost+found") != 0 &&
+            !is_left_over(name))
             return refuse_full(folder, name, err);
     }
 }
@@ -258,9 +275,25 @@ int restore_write_mark(struct snapshot_restore *restore, struct error *err)
     return rc ? rc : file_replace(path, text, strlen(text), MARK_MODE, err);
 }
 
+/* pg_verifybackup would find them. */
+static int remove_left_over(const char *folder, struct error *err)
+{
+    _cleanup_(closedirp) DIR *entries = opendir(folder);
+    if (!entries)
+        return error_set_errno(err, errno, "could not look into \"%s\"", folder);
+    const struct dirent *entry;
+    while ((entry = readdir(entries)) != NULL)
+        if (is_left_over(entry->d_name) && unlinkat(dirfd(entries), entry->d_name, 0) != 0)
+            return error_set_errno(err, errno, "could not remove \"%s/%s\"", folder, entry->d_name);
+    return 0;
+}
+
 int restore_remove_mark(struct snapshot_restore *restore, struct error *err)
 {
     char path[RESTORE_PATH_MAX];
+    int rc = remove_left_over(restore->request->folder, err);
+    if (rc)
+        return rc;
     join(path, restore->request->folder, MARK);
     if (unlink(path) != 0 && errno != ENOENT)
         return error_set_errno(err, errno, "could not remove \"%s\"", path);

@@ -316,6 +316,12 @@ class Service:
     def is_ours(self):
         return self.folder is not None
 
+    @property
+    def address(self):
+        """(host, port) of an endpoint that is ours."""
+        url = urlsplit(self.endpoint)
+        return url.hostname, url.port
+
     def script(self, word):
         done = subprocess.run(["sh", SERVER, word], env=self.env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"server.sh {word}: {done.stderr}"

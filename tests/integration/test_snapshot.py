@@ -121,8 +121,9 @@ def assert_same(left, right, database="app"):
 
 def verify(server, folder, *options):
     """pg_verifybackup of a data directory that has not been started."""
-    subprocess.run([BINDIR / "pg_verifybackup", "-q", *options, folder], check=True, cwd="/",
-                   env=clean_environment(), **as_user(server.user))
+    done = subprocess.run([BINDIR / "pg_verifybackup", "-q", *options, folder], capture_output=True, text=True,
+                          check=False, cwd="/", env=clean_environment(), **as_user(server.user))
+    assert done.returncode == 0, done.stderr
 
 
 def now(server):
@@ -453,7 +454,7 @@ def history():
         cluster.count = int(cluster.server.value("postgres", "select count(*) from marks"))
         cluster.lsn = cluster.server.value("postgres", "select pg_current_wal_insert_lsn()")
         cluster.xid = cluster.server.value(
-            "postgres", "insert into marks values (100001); select pg_current_xact_id()")
+            "postgres", "begin; insert into marks values (100001); select pg_current_xact_id(); commit")
         cluster.server.psql("postgres", "select pg_create_restore_point('before the mistake')")
         cluster.server.psql("postgres", "insert into marks values (100002); drop table marks")
         cluster.archive.switch()
@@ -662,3 +663,25 @@ def test_a_full_disk(cluster):
         verify(cluster.server, mount)
     finally:
         subprocess.run(["umount", mount], check=False)
+
+
+# -- the preflight -----------------------------------------------------------------------------------
+
+
+def checks(cluster, expect=0):
+    run = cluster.archive.run("check", "demo", json_output=True, expect=expect)
+    return {c["id"]: c for c in run.json["checks"]}
+
+
+def test_check_tells_what_is_missing(clusters):
+    cluster = clusters(max_replication_slots=1)
+    found = checks(cluster)
+    assert found["snapshot"]["status"] == found["snapshot slot"]["status"] == "pass"
+    cluster.server.psql("postgres", "select pg_create_physical_replication_slot('taken'); create role plain login")
+    assert checks(cluster)["snapshot slot"]["status"] == "warn"
+    cluster.archive.policy["jobs"]["weekly"]["connection"] = cluster.server.url(user="plain")
+    cluster.archive.write()
+    assert "alter role" in checks(cluster, expect=1)["snapshot"]["cure"]
+    cluster.server.psql("postgres", "create role rds_superuser")
+    found = checks(cluster, expect=1)["snapshot"]
+    assert found["status"] == "fail" and "Amazon RDS" in found["cure"] and "dumps" in found["cure"]

@@ -296,11 +296,12 @@ class Service:
 
     @classmethod
     def start(cls, tls=False):
+        """tls: True for a certificate of our own, or the files of one and of its key."""
         folder = Path(tempfile.mkdtemp(prefix="pgcairn-s3-"))
         try:
             port, certificate = free_ports(), (None, None)
             if tls:
-                certificate = make_certificate(folder)
+                certificate = make_certificate(folder) if tls is True else tls
             service = cls(f"{'https' if tls else 'http'}://localhost:{port}", "us-east-1", "pgcairn-test-key", SECRET,
                           certificate[0], folder)
             service.env = clean_environment(

@@ -51,7 +51,7 @@ static const struct cause CAUSES[] = {
     {"InvalidDigest", ERR_CORRUPT, S3_AGAIN, NULL},
     {"InvalidObjectState", ERR_FAILED, S3_FINAL, CLASS_HINT},
     {"InvalidToken", ERR_AUTH, S3_NEW_IDENTITY, TOKEN_HINT},
-    {"NoSuchBucket", ERR_FAILED, S3_FINAL, BUCKET_HINT},
+    {"NoSuchBucket", ERR_UNKNOWN, S3_FINAL, BUCKET_HINT},
     {"NoSuchKey", ERR_NOT_FOUND, S3_FINAL, NULL},
     {"NoSuchUpload", ERR_NOT_FOUND, S3_FINAL, NULL},
     {"NoSuchVersion", ERR_NOT_FOUND, S3_FINAL, NULL},

@@ -37,7 +37,7 @@ static const struct row ROWS[] = {
      S3_NEW_REGION, ERR_AUTH, "AuthorizationHeaderMalformed"},
     {"GET", 301, BODY("PermanentRedirect", ""), false, S3_NEW_REGION, ERR_AUTH, "PermanentRedir"},
     {"GET", 404, BODY("NoSuchKey", ""), false, S3_FINAL, ERR_NOT_FOUND, "NoSuchKey: in words"},
-    {"GET", 404, BODY("NoSuchBucket", ""), false, S3_FINAL, ERR_FAILED, "NoSuchBucket: in words"},
+    {"GET", 404, BODY("NoSuchBucket", ""), false, S3_FINAL, ERR_UNKNOWN, "NoSuchBucket: in words"},
     {"GET", 404, "<html>not here</html>", false, S3_FINAL, ERR_UNKNOWN, "the service answers HTTP"},
     {"HEAD", 404, "", false, S3_FINAL, ERR_NOT_FOUND, "the service answers HTTP 404"},
     {"PUT", 412, BODY("PreconditionFailed", ""), false, S3_FINAL, ERR_EXISTS, "PreconditionFailed"},

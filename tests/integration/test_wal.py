@@ -245,6 +245,33 @@ def test_exit_statuses_of_fetch(backlog):
     shutil.rmtree(target.parent)
 
 
+@pytest.mark.stores("s3")
+def test_a_service_that_is_down_is_no_end_of_wal(backlog):
+    """Neither does a push say that a segment is stored, nor a fetch that there is none."""
+    names, service = backlog.ready, backlog.repository.service
+    if not service.is_ours:
+        pytest.skip("the other service is not ours to kill")
+    backlog.policy["repository"]["s3"]["retry_for"] = "1s"
+    backlog.write()
+    backlog.push(names[0])
+    stored, target = backlog.segments(), scratch() / "file"
+    shutil.rmtree(backlog.state / "wal")
+    service.script("kill-gateway")
+    try:
+        for name in (names[1], "00000002.history", f"{int(names[-1], 16) + 1:024X}"):
+            assert_error(backlog.fetch(name, target, expect=126), "that the service runs")
+            backlog.fetch(name, target, "--standby", expect=1)
+        assert_error(backlog.push(names[1], expect=3), "that the service runs")
+        backlog.run("push", "demo", f"pg_wal/{names[1]}", program="pgcairn-wal", expect=3)
+    finally:
+        service.script("start-gateway")
+    assert not target.exists() and backlog.segments() == stored
+    backlog.push(names[1])
+    backlog.fetch(names[1], target)
+    assert target.read_bytes() == (backlog.server.data / "pg_wal" / names[1]).read_bytes()
+    shutil.rmtree(target.parent)
+
+
 @pytest.mark.stores("file")
 def test_a_wrong_call_of_fetch_stops_recovery(backlog):
     """Exit status 2 would tell the server that WAL ends here."""

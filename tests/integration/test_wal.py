@@ -176,6 +176,27 @@ def test_fifty_pushes_are_killed(backlog):
     assert sorted(backlog.segments()) == backlog.ready
 
 
+def test_a_push_killed_at_any_moment(backlog):
+    """kill -9 from its first breath to its last: what is there is whole, and there once."""
+    names, delay, ended = backlog.ready, 0.01, False
+    words = [str(backlog.bin / "pgcairn"), "-c", str(backlog.policy_file), "wal", "push", "demo", f"pg_wal/{names[0]}"]
+    env = clean_environment(**backlog.environment())
+    while not ended:
+        shutil.rmtree(backlog.state / "wal", ignore_errors=True)
+        child = subprocess.Popen(words, cwd=backlog.server.data, env=env, **as_user(backlog.user))
+        try:
+            assert child.wait(delay) == 0
+            ended = True
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        delay *= 1.5
+        for name in backlog.segments():
+            assert backlog.plain(name) == (backlog.server.data / "pg_wal" / name).read_bytes()
+    backlog.push(names[0])
+    assert sorted(backlog.segments()) == names and all(len(keys) == 1 for keys in backlog.segments().values())
+
+
 def test_one_cluster_has_one_server(archiving, made):
     """Two servers with one policy: the second one's WAL is refused, and the server keeps it."""
     archiving.server.psql("postgres", FILL)
@@ -430,6 +451,7 @@ class Killer(threading.Thread):
 
 
 @pytest.mark.slow
+@pytest.mark.stores("file")  # the server makes WAL faster than a bucket takes it, killed so often
 def test_kill_and_crash_at_random_moments(archiving, made):
     """kill -9 of push while it works, and of the whole server: nothing is lost, nothing is doubled."""
     server = archiving.server

@@ -89,6 +89,7 @@ static const struct {
     {"s3:ListBucketMultipartUploads", "list unfinished uploads in"},
     {"s3:ListBucketVersions", "list versions in"},
     {"s3:PutObject", "write"},
+    {"s3:PutObjectRetention", "lock"},
 };
 
 static const char *words_of(const char *action)

@@ -37,11 +37,14 @@ int s3_create(struct store *base, const char *key, unsigned flags, struct store_
     return 0;
 }
 
+const char *s3_lock_mode(const struct s3_store *store)
+{
+    return store->object_lock == STORE_LOCK_COMPLIANCE ? "COMPLIANCE" : "GOVERNANCE";
+}
+
 /* What every new object is given. The texts live as long as the writer and the store. */
 void s3_add_object_headers(const struct s3_writer *writer, struct s3_request *request)
 {
-    static const char *const MODES[] = {
-        [STORE_LOCK_GOVERNANCE] = "GOVERNANCE", [STORE_LOCK_COMPLIANCE] = "COMPLIANCE"};
     const struct s3_store *store = writer->store;
     s3_add_header(request, "x-amz-meta-pgcairn-write", writer->write_id);
     if (store->storage_class)
@@ -53,7 +56,7 @@ void s3_add_object_headers(const struct s3_writer *writer, struct s3_request *re
     if (store->tags)
         s3_add_header(request, "x-amz-tagging", store->tags);
     if (writer->retain_until[0]) {
-        s3_add_header(request, "x-amz-object-lock-mode", MODES[store->object_lock]);
+        s3_add_header(request, "x-amz-object-lock-mode", s3_lock_mode(store));
         s3_add_header(request, "x-amz-object-lock-retain-until-date", writer->retain_until);
     }
 }

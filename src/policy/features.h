@@ -14,7 +14,7 @@
     X(FEATURE_DUMP, true)     /* jobs of type dump */                       \
     X(FEATURE_VACUUM, true)   /* jobs of type vacuum */                     \
     X(FEATURE_PRUNE, true)    /* jobs of type prune */                      \
-    X(FEATURE_WAL, false)     /* jobs of type wal, and their mode */        \
+    X(FEATURE_WAL, true)      /* jobs of type wal */                        \
     X(FEATURE_SNAPSHOT, true) /* jobs of type snapshot */                   \
     X(FEATURE_VERIFY, false)  /* jobs of type verify, require_verified */   \
     X(FEATURE_DRILL, false)   /* jobs of type drill, rto */                 \

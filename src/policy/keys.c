@@ -20,7 +20,6 @@ static const char *const MISSED_WORDS[] = {
 static const char *const OVERLAP_WORDS[] = {
     [OVERLAP_SKIP] = "skip", [OVERLAP_QUEUE] = "queue", NULL};
 /* clang-format on */
-static const char *const MODES[] = {"push", "receive", NULL};
 static const char *const EVENTS[] = {"failure", "recovery", "missed", "success", NULL};
 
 static int read_threads(struct reader *reader, const struct document_node *value, void *target)
@@ -35,6 +34,19 @@ static int read_threads(struct reader *reader, const struct document_node *value
                            is_text ? value_shown(value, shown) : "");
     ((struct policy *)target)->compression_threads = (int)threads;
     return 0;
+}
+
+static int read_mode(struct reader *reader, const struct document_node *value, void *target)
+{
+    char shown[64];
+    (void)target;
+    if (value->kind == NODE_TEXT && strcmp(value->text, "push") == 0)
+        return 0;
+    if (value->kind == NODE_TEXT && strcmp(value->text, "receive") == 0)
+        return value_error(reader, value,
+                           "mode \"receive\" is not available in this version (available: push)");
+    return value_error(reader, value, "\"mode\" must be push, not \"%s\"",
+                       value_shown(value, shown));
 }
 
 static int read_bindir(struct reader *reader, const struct document_node *value, void *target)
@@ -223,10 +235,9 @@ static const struct key JOB_KEYS[] = {
      .job_types = FOR(JOB_VACUUM)},
     {.name = "tables", .type = VALUE_TEXTS, .offset = IN_JOB(tables), .job_types = FOR(JOB_VACUUM)},
     {.name = "mode",
-     .type = VALUE_WORD,
+     .type = VALUE_OWN,
      .offset = NOWHERE,
-     .feature = FEATURE_WAL,
-     .words = MODES,
+     .read = read_mode,
      .job_types = FOR(JOB_WAL)},
     {.name = "of",
      .type = VALUE_TEXT,

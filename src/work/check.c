@@ -211,6 +211,7 @@ int check_policy(const struct policy *policy, json_t **ret_checks, struct error 
         check_databases(&checking);
     }
     check_repository(&checking);
+    check_wal(&checking);
     check_jobs(&checking);
     *ret_checks = TAKE(checking.checks);
     return 0;

@@ -77,7 +77,8 @@ static int explain_absence(struct fetching *fetching, struct error *err)
         rc = wal_later_exists(fetching->repository, fetching->system, &fetching->name, &later, err);
     if (rc)
         return rc;
-    if (later)
+    /* A server asks for the history of the first timeline too, which has none. */
+    if (later && (fetching->name.kind != WAL_HISTORY || fetching->name.timeline > 1))
         return doubt_hole(fetching, err);
     return error_set(err, ERR_NOT_FOUND, "%s is not in the repository, nor anything behind it",
                      fetching->fetch->name);

@@ -75,6 +75,7 @@ typedef int (*work_function)(const struct work *work, struct work_result *result
 int dump_run(const struct work *work, struct work_result *result, struct error *err);
 int snapshot_run(const struct work *work, struct work_result *result, struct error *err);
 int vacuum_run(const struct work *work, struct work_result *result, struct error *err);
+int wal_run(const struct work *work, struct work_result *result, struct error *err);
 int prune_run(const struct work *work, struct work_result *result, struct error *err);
 
 #endif

@@ -14,10 +14,8 @@ static const struct {
     work_function run;
     enum lock_class class;
 } RUNNERS[] = {
-    {JOB_DUMP, dump_run, LOCK_DUMP},
-    {JOB_SNAPSHOT, snapshot_run, LOCK_SNAPSHOT},
-    {JOB_VACUUM, vacuum_run, LOCK_VACUUM},
-    {JOB_PRUNE, prune_run, LOCK_PRUNE},
+    {JOB_DUMP, dump_run, LOCK_DUMP},       {JOB_SNAPSHOT, snapshot_run, LOCK_SNAPSHOT},
+    {JOB_VACUUM, vacuum_run, LOCK_VACUUM}, {JOB_PRUNE, prune_run, LOCK_PRUNE},
     {JOB_WAL, wal_run, LOCK_OTHER},
 };
 

@@ -33,7 +33,7 @@ enum {
 #define WAL_RECEIVE_FINISH_US                                          \
     (20 * US_PER_SECOND) /* for what is in flight when it shall finish \
                           */
-#define WAL_RECEIVE_REPORT_US US_PER_MINUTE
+#define WAL_RECEIVE_REPORT_US (5 * US_PER_MINUTE)
 
 struct wal_receive_report {
     uint32_t timeline;

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/units.h"
+
 static const char NAME_CHARACTERS[] = "abcdefghijklmnopqrstuvwxyz0123456789_";
 static const char PREFIX[] = "pgcairn_";
 
@@ -84,6 +86,33 @@ int pg_slot_check(const struct pg_slot *slot, const char *cluster, struct error 
                           cluster, (long long)slot->keep_limit_mb);
     }
     return 0;
+}
+
+void pg_slot_find_problem(const struct pg_slot *slot, bool is_there, const char *cluster,
+                          struct pg_archiver_problem *ret_problem)
+{
+    struct error error = ERROR_NONE;
+    char held[UNITS_TEXT_MAX];
+    *ret_problem = (struct pg_archiver_problem){.is_certain = true};
+    if (!is_there) {
+        snprintf(ret_problem->what, sizeof(ret_problem->what),
+                 "the server has no replication slot \"%s\": no WAL is received", slot->name);
+        snprintf(ret_problem->cure, sizeof(ret_problem->cure),
+                 "pgcairn wal receive %s --create-slot", cluster);
+    } else if (pg_slot_check(slot, cluster, &error)) {
+        snprintf(ret_problem->what, sizeof(ret_problem->what), "%.1000s", error.message);
+        snprintf(ret_problem->cure, sizeof(ret_problem->cure), "%.500s", error.hint);
+    } else if (!slot->is_active) {
+        ret_problem->is_certain = false;
+        snprintf(ret_problem->what, sizeof(ret_problem->what),
+                 "nobody receives through replication slot \"%s\", which holds %s of WAL",
+                 slot->name, size_format(slot->held_bytes, held));
+        snprintf(ret_problem->cure, sizeof(ret_problem->cure),
+                 "start the daemon, or: pgcairn wal receive %s; if it runs, its log says why it "
+                 "does not receive",
+                 cluster);
+    } else
+        ret_problem->is_certain = false;
 }
 
 /* -- making and dropping ------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
 #ifndef PGCAIRN_POSTGRES_SLOT_H
 #define PGCAIRN_POSTGRES_SLOT_H
 
+#include "postgres/archiver.h"
 #include "postgres/replication.h"
 #include "wal/name.h"
 
@@ -42,6 +43,11 @@ int pg_read_slot(PGconn *conn, const char *name, struct pg_slot *ret_slot, struc
 /* ERR_FAILED with the consequence when the slot is not physical, or the WAL it should have kept is
  * gone. */
 int pg_slot_check(const struct pg_slot *slot, const char *cluster, struct error *err);
+
+/* What keeps WAL from being received, as pg_archiver_find_problem() tells it; what[0] is '\0' when
+ * nothing does. is_there: whether pg_read_slot() found it. */
+void pg_slot_find_problem(const struct pg_slot *slot, bool is_there, const char *cluster,
+                          struct pg_archiver_problem *ret_problem);
 
 /* With RESERVE_WAL: WAL is kept from now on. */
 int pg_create_slot(PGconn *conn, const char *name, struct error *err);

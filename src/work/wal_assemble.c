@@ -49,8 +49,8 @@ void wal_assembly_init(struct wal_assembly *assembly, const char *folder, const 
 
 static struct wal_name current_name(const struct wal_assembly *assembly)
 {
-    uint64_t start = wal_assembly_start(assembly);
-    return wal_segment_name(assembly->timeline, wal_segment_at(start, assembly->segment_size),
+    return wal_segment_name(assembly->timeline,
+                            wal_segment_at(assembly->start, assembly->segment_size),
                             assembly->segment_size);
 }
 
@@ -72,14 +72,9 @@ void wal_assembly_clear(struct wal_assembly *assembly)
     *assembly = (struct wal_assembly){.fd = -1};
 }
 
-/* While a part is open lsn may stand at its very end, which is the start of the next one. */
 uint64_t wal_assembly_start(const struct wal_assembly *assembly)
 {
-    if (assembly->segment_size == 0)
-        return 0;
-    uint64_t number = assembly->fd >= 0 ? wal_segment_before(assembly->lsn, assembly->segment_size)
-                                        : wal_segment_at(assembly->lsn, assembly->segment_size);
-    return wal_segment_start(number, assembly->segment_size);
+    return assembly->start;
 }
 
 int wal_assembly_begin(struct wal_assembly *assembly, uint32_t timeline, uint64_t lsn,
@@ -89,7 +84,7 @@ int wal_assembly_begin(struct wal_assembly *assembly, uint32_t timeline, uint64_
     if (lsn % (uint64_t)assembly->segment_size != 0)
         return error_set(err, ERR_FAILED, "WAL is received from the start of a segment on");
     assembly->timeline = timeline;
-    assembly->lsn = lsn;
+    assembly->start = assembly->lsn = lsn;
     return 0;
 }
 
@@ -138,6 +133,8 @@ static int finish(struct wal_assembly *assembly, const struct wal_name *name, st
         return error_set_errno(err, errno, "could not rename \"%s\"", part);
     close(assembly->fd);
     assembly->fd = -1;
+    if (name->kind == WAL_SEGMENT)
+        assembly->start = assembly->lsn;
     rc = file_sync_folder(assembly->folder, err);
     return rc ? rc : assembly->finished(&file, assembly->context, err);
 }
@@ -210,7 +207,7 @@ int wal_assembly_history(struct wal_assembly *assembly, uint32_t timeline, const
 {
     char path[WAL_ASSEMBLY_PATH_MAX];
     struct wal_assembled file = {.name = {.kind = WAL_HISTORY, .timeline = timeline},
-                                 .lsn = wal_assembly_start(assembly),
+                                 .lsn = assembly->start,
                                  .received_us = instant_monotonic_us()};
     wal_assembly_path(assembly->folder, &file.name, path);
     int rc = file_replace(path, text, length, FILE_MODE, err);

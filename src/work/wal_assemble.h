@@ -44,6 +44,7 @@ struct wal_assembly {
     wal_assembled_function finished;
     void *context;
     uint32_t timeline;   /* 0 before the first begin */
+    uint64_t start;      /* of the segment that is being received */
     uint64_t lsn;        /* of the next byte */
     int fd;              /* of the part, -1 while none is begun */
     int64_t received_us; /* of its first byte */

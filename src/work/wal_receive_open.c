@@ -27,7 +27,7 @@ char *wal_receive_slot(const struct wal_receive *receive, char name[PG_SLOT_NAME
 
 /* -- the server ---------------------------------------------------------------------------- */
 
-static int missing_slot(const struct wal_receive *receive, struct error *err)
+int receiving_hint_slot(const struct wal_receive *receive, struct error *err)
 {
     return error_hint(err,
                       "pgcairn wal receive %s --create-slot makes it; WAL is kept from then on",
@@ -43,7 +43,7 @@ static int read_slot(const struct wal_receive *receive, const char *conninfo, co
     if (!rc)
         rc = pg_read_slot(conn, name, ret_slot, err);
     if (rc == ERR_NOT_FOUND && strcmp(ret_slot->name, name) == 0)
-        missing_slot(receive, err);
+        receiving_hint_slot(receive, err);
     if ((rc && rc != ERR_NOT_FOUND) || strcmp(ret_slot->wal_level, "minimal") != 0)
         return rc;
     error_set(err, ERR_FAILED, "wal_level of the server is minimal: there is nothing to receive");

@@ -259,6 +259,8 @@ int receiving_stream(struct receiving *receiving, struct error *err)
         receiving->told_us = INT64_MIN / 2;
         rc = wal_stream_start(&receiving->stream, receiving->conn, receiving->slot_name,
                               assembly->timeline, assembly->lsn, err);
+        if (rc == ERR_NOT_FOUND)
+            receiving_hint_slot(receiving->receive, err);
         if (!rc)
             rc = stream_timeline(receiving, &has_ended, err);
         wal_stream_clear(&receiving->stream);

@@ -51,6 +51,8 @@ void receiving_notice(const struct receiving *receiving, const char *format, ...
 
 /* Connects, and refuses what can't be received from. */
 int receiving_connect(struct receiving *receiving, struct error *err);
+/* How to make the slot that is missing. Returns the error's code. */
+int receiving_hint_slot(const struct wal_receive *receive, struct error *err);
 void receiving_disconnect(struct receiving *receiving);
 /* Once: the cluster, the lock, the spool and what is in it, where to begin. */
 int receiving_prepare(struct receiving *receiving, struct error *err);

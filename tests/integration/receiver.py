@@ -87,4 +87,6 @@ class Receiver:
         return row
 
     def spool(self):
-        return sorted(p.name for p in Path(self.archive.state).glob("wal/demo/receive/*/*") if p.name != "lock")
+        """The files that wait to be stored."""
+        found = [p.name for p in Path(self.archive.state).glob("wal/demo/receive/*/*")]
+        return sorted(n for n in found if n != "lock" and not n.endswith(".part"))

@@ -1,4 +1,5 @@
 """WAL received through a replication slot: every byte the server's own, nothing acknowledged that is not safe."""
+import copy
 import os
 import random
 import signal
@@ -9,7 +10,7 @@ import time
 import pytest
 from archive import Archive
 from cairn import assert_error
-from pg import BINDIR, Server, end_process, wait_until
+from pg import BINDIR, Server, as_user, clean_environment, die_with_parent, end_process, wait_until
 from receiver import JOBS, SLOT, Receiver
 
 FILL = "create table if not exists t (a int, b text); insert into t select g, md5(g::text) from generate_series(1, 5000) g"
@@ -34,7 +35,7 @@ def made():
 def archive(made):
     """A server to receive from. What it archives by itself is the measure of what we receive."""
     server = made(Server("receive", config={**CONFIG, "archive_mode": "on"}))
-    found = Archive(server, jobs=JOBS)
+    found = Archive(server, jobs=copy.deepcopy(JOBS))
     own_copy(server)
     return start(found)
 
@@ -227,7 +228,7 @@ def test_acknowledge_what_is_in_the_spool(archive):
         server.psql("postgres", "checkpoint")  # what was acknowledged is gone from the server
         receiver.start().wait_streaming().wait_safe()
         assert_equal_to_own(archive)
-        assert receiver.spool() == [] or receiver.spool()[0].endswith(".part")
+        assert receiver.spool() == []
         receiver.stop()
 
 
@@ -347,7 +348,7 @@ def test_slot_dropped_behind_our_back(archive):
         server.psql("postgres", "select pg_terminate_backend(active_pid) from pg_replication_slots")
         wait_until(lambda: _dropped(server), 20, "the slot is dropped")
         receiver.wait(1, 60)
-        assert f'no replication slot "{SLOT}"' in receiver.err and "--create-slot" in receiver.err
+        assert f'replication slot "{SLOT}"' in receiver.err and "--create-slot" in receiver.err
         # What is removed meanwhile is lost, and told; behind it WAL is received again.
         fill(server, 12)
         server.psql("postgres", "checkpoint")
@@ -419,7 +420,7 @@ def test_roles_and_settings(archive, made):
 def test_other_segment_sizes(made, megabytes):
     server = made(Server("sizes", initdb=[f"--wal-segsize={megabytes}"],
                          config={**CONFIG, "archive_mode": "on", "min_wal_size": "128MB", "max_wal_size": "512MB"}))
-    archive = Archive(server, jobs=JOBS)
+    archive = Archive(server, jobs=copy.deepcopy(JOBS))
     own_copy(server)
     start(archive)
     with Receiver(archive) as receiver:
@@ -430,6 +431,96 @@ def test_other_segment_sizes(made, megabytes):
             wait_until((server.own / name).exists, 30, f"the server archived {name}")
             assert archive.plain(name) == (server.own / name).read_bytes()
             assert len(archive.plain(name)) == megabytes << 20
+        receiver.stop()
+
+
+# -- the daemon, the hourly job, what people see -------------------------------------------------
+
+
+def daemon(archive):
+    log = open(archive.root / "daemon.err", "wb")
+    return subprocess.Popen([archive.bin / "pgcairn", "-c", archive.policy_file, "daemon"], stderr=log, cwd="/",
+                            env=clean_environment(STATE_DIRECTORY=str(archive.state)), preexec_fn=die_with_parent,
+                            **as_user(archive.user))
+
+
+def test_the_daemon_keeps_it_running(archive):
+    server = archive.server
+    receiver = Receiver(archive)
+    process = daemon(archive)
+
+    def active():
+        assert process.poll() is None, (archive.root / "daemon.err").read_text()
+        return receiver.slot()["active"]
+
+    def other_active(before):
+        pid = server.value("postgres", "select active_pid from pg_replication_slots")
+        return pid and pid != before
+
+    try:
+        wait_until(active, 30, "the daemon receives")
+        before = server.value("postgres", "select active_pid from pg_replication_slots")
+        (child,) = [p for p in archive.own_processes() if p != process.pid]
+        os.kill(child, signal.SIGKILL)
+        wait_until(lambda: other_active(before), 40, "it is started again")
+        # A changed policy begins anew by itself, a removed mode ends it.
+        before = server.value("postgres", "select active_pid from pg_replication_slots")
+        archive.policy["jobs"]["wal"]["acknowledge"] = "spooled"
+        archive.write()
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: other_active(before), 40, "it goes on by the new policy")
+        archive.policy["jobs"]["wal"]["mode"] = "push"
+        archive.write()
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not active(), 40, "it has ended")
+        archive.policy["jobs"]["wal"]["mode"] = "receive"
+        archive.write()
+        process.send_signal(signal.SIGHUP)
+        wait_until(active, 40, "it receives again")
+        fill(server, 2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0, (archive.root / "daemon.err").read_text()
+        assert not receiver.slot()["active"] and not archive.own_processes()
+    finally:
+        end_process(process, signal.SIGKILL)
+    log = (archive.root / "daemon.err").read_text()
+    assert "demo/wal receive: ended by signal 9" in log and "demo/wal receive: has ended" in log
+
+
+def test_the_hourly_job_and_status(archive):
+    with Receiver(archive) as receiver:
+        receiver.wait_streaming()
+        before = archive.server.psql("postgres", f"{FILL}; select pg_walfile_name(pg_current_wal_lsn())")
+        run = archive.run("run", "demo/wal", json_output=True).json
+        assert run["outcome"] == "done" and before in archive.segments()
+        slot = archive.run("wal", "status", "demo", json_output=True).json["slot"]
+        assert slot["name"] == SLOT and slot["active"] and slot["held_bytes"] < 64 << 20
+        assert f"{SLOT}, received from" in archive.run("wal", "status", "demo").out
+        receiver.stop()
+    fill(archive.server, 2)
+    seen = archive.run("wal", "status", "demo", json_output=True, expect=1).json
+    assert [g["state"] for g in seen["timelines"][0]["gaps"]] == ["delayed"] and not seen["slot"]["active"]
+    assert any("nobody receives" in p["what"] for p in seen["problems"])
+    archive.run("wal", "receive", "demo", "--drop-slot")
+    assert_error(archive.run("run", "demo/wal", expect=1), "no replication slot", "--create-slot")
+
+
+def test_the_preflight(archive):
+    def checks(expect):
+        document = archive.run("check", json_output=True, expect=expect).json
+        return {c["id"]: c for c in document["checks"]}
+
+    found = checks(1)
+    assert found["wal receiving"]["status"] == "fail" and "--create-slot" in found["wal receiving"]["cure"]
+    assert found["wal slot limit"]["status"] == "warn" and "max_slot_wal_keep_size" in found["wal slot limit"]["cure"]
+    assert found["wal replication"]["status"] == "pass"
+    with Receiver(archive) as receiver:
+        receiver.wait_streaming()
+        archive.server.psql("postgres", "alter system set max_slot_wal_keep_size = '1GB'")
+        archive.server.psql("postgres", "select pg_reload_conf()")
+        archive.server.wait_for("select setting = '1024' from pg_settings where name = 'max_slot_wal_keep_size'")
+        found = checks(None)
+        assert {found[i]["status"] for i in ("wal receiving", "wal slot limit", "wal replication")} == {"pass"}
         receiver.stop()
 
 

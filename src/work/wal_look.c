@@ -412,7 +412,7 @@ json_t *wal_look_json(const struct wal_look *look)
     json_t *rpo = continuity->newest_us == INSTANT_NONE
                       ? json_null()
                       : json_integer((now_us - continuity->newest_us) / US_PER_SECOND);
-    return json_pack("{s:s, s:s?, s:I, s:o, s:{s:I, s:I}, s:o, s:o, s:o, s:o, s:o}", "cluster",
+    return json_pack("{s:s, s:s?, s:I, s:o, s:{s:I, s:I}, s:o, s:o, s:o, s:o, s:o, s:o}", "cluster",
                      look->policy->cluster, "system_identifier",
                      look->system[0] ? look->system : NULL, "segment_size",
                      (json_int_t)look->facts.segment_size, "timelines", timelines, "lag",

@@ -52,6 +52,30 @@ static int print_tables(const json_t *database, struct error *err)
     return rc ? rc : table_print(table, stdout, err);
 }
 
+static void print_snapshot(const json_t *manifest)
+{
+    const json_t *wal = json_object_get(manifest, "wal");
+    size_t i;
+    json_t *item;
+    printf("  ended       %s by the server's clock%s\n", json_text(manifest, "stopped_at"),
+           json_is_true(json_object_get(json_object_get(manifest, "server"), "is_standby"))
+               ? ", a standby"
+               : "");
+    printf("  WAL         timeline %lld, %s to %s\n", (long long)json_number(wal, "timeline"),
+           json_text(wal, "start_lsn"), json_text(wal, "stop_lsn"));
+    if (json_is_true(json_object_get(manifest, "checksums_failed")))
+        printf("  damaged     the server had blocks with wrong checksums\n");
+    json_array_foreach(json_object_get(manifest, "tablespaces"), i, item)
+    {
+        if (json_number(item, "oid"))
+            printf("  tablespace  %s\n", json_text(item, "location"));
+    }
+    json_array_foreach(json_object_get(manifest, "notices"), i, item)
+    {
+        printf("  notice      %s\n", json_string_value(item));
+    }
+}
+
 static int print_manifest(const json_t *manifest, struct error *err)
 {
     const json_t *server = json_object_get(manifest, "server");
@@ -62,10 +86,14 @@ static int print_manifest(const json_t *manifest, struct error *err)
            json_text(manifest, "completed_at"));
     printf("  server      PostgreSQL %s, system identifier %s\n", json_text(server, "version"),
            json_text(server, "system_identifier"));
-    printf("  size        %s of rows in %s stored, %zu objects\n",
+    bool is_snapshot = strcmp(json_text(manifest, "kind"), "snapshot") == 0;
+    printf("  size        %s%s in %s stored, %zu objects\n",
            size_format(json_number(manifest, "bytes_source"), source),
+           is_snapshot ? "" : " of rows",
            size_format(json_number(manifest, "bytes_stored"), stored),
            json_array_size(json_object_get(manifest, "objects")));
+    if (is_snapshot)
+        print_snapshot(manifest);
     int rc = 0;
     size_t i;
     json_t *database;
@@ -78,24 +106,39 @@ static int print_manifest(const json_t *manifest, struct error *err)
     return rc;
 }
 
+/* By its id whatever it is; "latest" is the latest dump, or snapshot with --kind. */
+static int find_backup(const struct arguments *arguments, const struct facts *facts,
+                       const struct facts_backup **ret_backup, struct error *err)
+{
+    const char *id = arguments->words.items[1], *kind = argument_text(arguments, "kind");
+    bool snapshots = kind && strcmp(kind, "snapshot") == 0;
+    if (kind && !snapshots && strcmp(kind, "dump") != 0)
+        return error_set(err, ERR_USAGE, "--kind is dump or snapshot, not \"%s\"", kind);
+    *ret_backup = catalogue_find(facts, id, snapshots ? BACKUP_SNAPSHOT : BACKUP_DUMP);
+    if (!*ret_backup && !kind && strcmp(id, "latest") != 0)
+        *ret_backup = catalogue_find(facts, id, BACKUP_SNAPSHOT);
+    if (*ret_backup)
+        return 0;
+    error_set(err, ERR_NOT_FOUND, "cluster \"%s\" has no %s %s", facts->cluster,
+              kind ? kind : "backup", id);
+    return error_hint(err, "\"pgcairn list %s\" shows the ids", facts->cluster);
+}
+
 static int show_run(const struct globals *globals, const struct arguments *arguments,
                     struct error *err)
 {
     _cleanup_(opened_clear) struct opened opened = {0};
     _cleanup_(facts_clear) struct facts facts = {0};
     _cleanup_(json_release) json_t *manifest = NULL;
-    const char *id = arguments->words.items[1];
+    const struct facts_backup *backup;
     int rc = opened_cluster(globals, arguments->words.items[0], &opened, err);
     if (!rc)
         rc = catalogue_read(opened.repository, instant_now_us(), &facts, err);
     if (rc)
         return error_as_unknown(err);
-    const struct facts_backup *backup = catalogue_find(&facts, id, BACKUP_DUMP);
-    if (!backup) {
-        error_set(err, ERR_NOT_FOUND, "cluster \"%s\" has no backup %s", opened.policy->cluster,
-                  id);
-        return error_hint(err, "\"pgcairn list %s\" shows the ids", opened.policy->cluster);
-    }
+    rc = find_backup(arguments, &facts, &backup, err);
+    if (rc)
+        return rc;
     if (backup->state != BACKUP_GOOD && backup->state != BACKUP_DAMAGED &&
         backup->state != BACKUP_UNKNOWN)
         return error_set(err, ERR_FAILED, "backup %s is %s: it has no manifest to show", backup->id,
@@ -107,12 +150,19 @@ static int show_run(const struct globals *globals, const struct arguments *argum
                          : print_manifest(manifest, err);
 }
 
+static const struct command_option SHOW_OPTIONS[] = {
+    {"kind", OPTION_TEXT, "KIND", "of \"latest\": dump (default) or snapshot"},
+    {0},
+};
+
 const struct command COMMAND_SHOW = {
     .name = "show",
-    .usage = "CLUSTER ID|latest",
-    .summary = "one backup: databases, tables, rows, extensions, migration stamp",
+    .usage = "CLUSTER ID|latest [--kind dump|snapshot]",
+    .summary =
+        "one backup: databases, tables, rows, extensions, migration stamp; or a snapshot's WAL",
     .examples = "  pgcairn show automatos latest",
     .min_words = 2,
     .max_words = 2,
+    .options = SHOW_OPTIONS,
     .run = show_run,
 };

@@ -103,8 +103,9 @@ static int lose(struct receiving *receiving, struct error *err)
     struct wal_resume *resume = &receiving->resume;
     char from[WAL_LSN_TEXT_MAX], until[WAL_LSN_TEXT_MAX];
     const char *cluster = receiving->receive->policy->cluster;
-    wal_lsn_format(resume->lsn, from);
-    if (resume->has_second && !receiving->is_proved) {
+    uint64_t lsn = wal_assembly_start(&receiving->assembly);
+    wal_lsn_format(lsn, from);
+    if (resume->has_second && lsn < resume->second_lsn) {
         receiving_notice(receiving,
                          "WAL from %s to %s is lost: the server removed it before it was received. "
                          "Recovery across it is impossible: take a snapshot",
@@ -132,7 +133,7 @@ static int run_session(struct receiving *receiving, struct error *err)
 {
     struct error reason = ERROR_NONE;
     bool is_first = !receiving->is_prepared;
-    receiving->is_proved = receiving->is_heard = false;
+    receiving->is_heard = false;
     int rc = receiving_connect(receiving, &reason);
     if (!rc)
         rc = is_first ? receiving_prepare(receiving, &reason) : go_on(receiving, &reason);

@@ -190,14 +190,31 @@ static int open_spool(struct receiving *receiving, struct error *err)
 
 /* -- where to begin ------------------------------------------------------------------------ */
 
+/* What is stored, and what an earlier receiver left in the spool: that was perhaps acknowledged,
+ * and is here only. */
 struct looking {
     struct receiving *receiving;
     struct facts_wal facts;
+    struct wal_assembled *left;
+    size_t left_count;
 };
 
 static void looking_clear(struct looking *looking)
 {
     facts_wal_clear(&looking->facts);
+    free(looking->left);
+}
+
+static int note_left(const struct wal_assembled *file, void *context, struct error *err)
+{
+    struct looking *looking = context;
+    struct wal_assembled *more =
+        reallocarray(looking->left, looking->left_count + 1, sizeof(*looking->left));
+    if (!more)
+        return error_no_memory(err);
+    looking->left = more;
+    looking->left[looking->left_count++] = *file;
+    return 0;
 }
 
 static bool has(uint32_t timeline, uint64_t number, void *context)
@@ -206,22 +223,39 @@ static bool has(uint32_t timeline, uint64_t number, void *context)
     const struct facts_wal_timeline *stored = facts_wal_timeline(&looking->facts, timeline);
     struct wal_name name =
         wal_segment_name(timeline, number, looking->receiving->system.segment_size);
-    return (stored && facts_wal_find(stored, number)) ||
-           wal_uploads_holds(looking->receiving->uploads, &name);
+    for (size_t i = 0; i < looking->left_count; i++)
+        if (wal_name_compare(&looking->left[i].name, &name) == 0)
+            return true;
+    return stored && facts_wal_find(stored, number);
+}
+
+static bool newest_stored(const struct facts_wal_timeline *stored, uint64_t below,
+                          uint64_t *ret_number)
+{
+    for (size_t i = stored ? stored->range_count : 0; i-- > 0;) {
+        const struct facts_wal_range *range = &stored->ranges[i];
+        if (range->first >= below)
+            continue;
+        *ret_number = range->last < below ? range->last : below - 1;
+        return true;
+    }
+    return false;
 }
 
 static bool newest_below(uint32_t timeline, uint64_t number, uint64_t *ret_number, void *context)
 {
     struct looking *looking = context;
-    const struct facts_wal_timeline *stored = facts_wal_timeline(&looking->facts, timeline);
-    for (size_t i = stored ? stored->range_count : 0; i-- > 0;) {
-        const struct facts_wal_range *range = &stored->ranges[i];
-        if (range->first >= number)
+    int64_t size = looking->receiving->system.segment_size;
+    bool found = newest_stored(facts_wal_timeline(&looking->facts, timeline), number, ret_number);
+    for (size_t i = 0; i < looking->left_count; i++) {
+        const struct wal_name *name = &looking->left[i].name;
+        uint64_t left = name->kind == WAL_SEGMENT ? wal_segment_number(name, size) : number;
+        if (name->timeline != timeline || left >= number || (found && left <= *ret_number))
             continue;
-        *ret_number = range->last < number ? range->last : number - 1;
-        return true;
+        *ret_number = left;
+        found = true;
     }
-    return false;
+    return found;
 }
 
 static void warn_of_newer_timeline(const struct receiving *receiving, const struct facts_wal *facts)
@@ -253,6 +287,10 @@ static int find_begin(struct receiving *receiving, struct error *err)
                                            .has = has,
                                            .newest_below = newest_below,
                                            .context = &looking};
+    rc = wal_assembly_leftovers(receiving->folder, receiving->system.segment_size, note_left,
+                                &looking, err);
+    if (rc)
+        return rc;
     wal_resume_find(&question, &receiving->resume);
     warn_of_newer_timeline(receiving, &looking.facts);
     return 0;
@@ -267,9 +305,9 @@ int receiving_prepare(struct receiving *receiving, struct error *err)
     if (!rc)
         rc = lock_both(receiving, err);
     if (!rc)
-        rc = open_spool(receiving, err);
-    if (!rc)
         rc = find_begin(receiving, err);
+    if (!rc) /* only now: what is being stored while one looks might be seen nowhere */
+        rc = open_spool(receiving, err);
     receiving->is_prepared = rc == 0;
     return rc;
 }

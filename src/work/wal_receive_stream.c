@@ -26,12 +26,12 @@ uint64_t receiving_safe_lsn(const struct receiving *receiving)
     return lsn;
 }
 
-/* A slot follows also backwards. Until the server has shown that it has what comes before the
- * slot's position, it is told nothing of it. */
+/* A slot follows backwards too, and is lost when it comes to stand where the server is about to
+ * remove WAL. So it is only ever moved forward. */
 static uint64_t position_to_tell(const struct receiving *receiving)
 {
     uint64_t lsn = receiving_safe_lsn(receiving);
-    return receiving->is_proved || lsn >= receiving->slot.restart_lsn ? lsn : 0;
+    return lsn >= receiving->slot.restart_lsn && lsn >= receiving->acknowledged_lsn ? lsn : 0;
 }
 
 static int tell(struct receiving *receiving, bool wants_reply, struct error *err)
@@ -195,7 +195,6 @@ static int take_message(struct receiving *receiving, const struct wal_message *m
     if (message->kind == WAL_MESSAGE_KEEPALIVE)
         return take_keepalive(receiving, message, err);
     receiving->hurried = 0;
-    receiving->is_proved = true;
     return wal_assembly_add(&receiving->assembly, message->lsn, message->data, message->length,
                             err);
 }

@@ -38,8 +38,7 @@ struct receiving {
     struct pg_slot slot;
     struct wal_history history;
     struct wal_stream stream;
-    bool is_heard;  /* the server has answered: the stream stands */
-    bool is_proved; /* the server has sent something: it has the WAL from there on */
+    bool is_heard; /* the server has answered: the stream stands */
     uint64_t server_lsn, acknowledged_lsn;
     int64_t heard_us, told_us, tell_every_us, reported_us; /* monotonic */
     int hurried;                                           /* questions that came at once */

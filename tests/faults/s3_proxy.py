@@ -32,8 +32,7 @@ class Cut(Exception):
 def kind_of(method, target):
     url = urlsplit(target)
     query = parse_qs(url.query, keep_blank_values=True)
-    has_key = "/" in url.path.strip("/") or url.path.count("/") > 1 and not url.path.endswith("/")
-    if has_key:
+    if "/" in url.path.strip("/"):  # bucket and key
         if "uploadId" in query:
             return {"PUT": "part", "POST": "complete", "DELETE": "abort"}.get(method, "other")
         if "uploads" in query:

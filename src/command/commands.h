@@ -31,6 +31,7 @@
     X(COMMAND_WAL_PUSH)         \
     X(COMMAND_WAL_FETCH)        \
     X(COMMAND_WAL_AHEAD)        \
+    X(COMMAND_WAL_RECEIVE)      \
     X(COMMAND_CLUSTER_ADOPT)
 
 #define X(name) extern const struct command name;

@@ -70,7 +70,7 @@ static int end_segment(struct wal_job *job, struct error *err)
     job->mark_lsn = server->lsn;
     if (server->is_standby)
         return 0;
-    pg_archiver_find_problem(server, job->work->policy->cluster, &problem);
+    wal_look_problem(&job->look, &problem);
     if (problem.is_certain) { /* ending segments would fill the disk for nothing */
         error_set(err, ERR_FAILED, "%s", problem.what);
         return error_hint(err, "%s", problem.cure);
@@ -87,11 +87,11 @@ static int end_segment(struct wal_job *job, struct error *err)
 
 /* -- waiting ------------------------------------------------------------------------------- */
 
-/* Why it makes no sense to wait on: archive_command fails again and again. */
+/* Why it makes no sense to wait on: archive_command fails again and again, nobody receives. */
 static int check_archiver(struct wal_job *job, int64_t failing_since_us, struct error *err)
 {
     struct pg_archiver_problem problem;
-    pg_archiver_find_problem(&job->look.server, job->work->policy->cluster, &problem);
+    wal_look_problem(&job->look, &problem);
     if (!problem.what[0] || instant_monotonic_us() - failing_since_us < FAILING_US)
         return 0;
     error_set(err, ERR_FAILED, "%s", problem.what);
@@ -101,12 +101,19 @@ static int check_archiver(struct wal_job *job, int64_t failing_since_us, struct 
 static bool is_failing(const struct wal_job *job)
 {
     const struct pg_archiver *server = &job->look.server;
+    if (job->look.receives)
+        return !job->look.slot.is_active;
     return server->last_failed_us > server->last_archived_us;
 }
 
 static int late(const struct wal_job *job, int64_t waited_us, struct error *err)
 {
     char name[WAL_NAME_MAX], waited[UNITS_TEXT_MAX];
+    if (job->look.receives) {
+        error_set(err, ERR_TIMEOUT, "segment %s was not received and stored within %s",
+                  wal_name_format(&job->target, name), duration_format(waited_us, waited));
+        return error_hint(err, "the log of pgcairn wal receive says what it waits for");
+    }
     error_set(err, ERR_TIMEOUT, "segment %s was not stored within %s; %lld files wait",
               wal_name_format(&job->target, name), duration_format(waited_us, waited),
               (long long)job->look.server.ready_count);

@@ -1,6 +1,10 @@
 """Fixtures for every test that needs a server: tests/integration and tests/faults.
 
-The modules that the tests use (pg, compare, cairn) are in tests/integration.
+The modules that the tests use (pg, compare, cairn, repositories, s3) are in tests/integration.
+
+A test that goes through a repository runs once per kind of store: its fixtures (workspace, or a
+Workspace of the module's own) ask for the fixture "store", which has a parameter of that name.
+@pytest.mark.stores("file") narrows it where the other kind would add nothing.
 """
 import os
 import signal
@@ -14,15 +18,58 @@ sys.path.insert(0, str(HERE / "integration"))
 
 from cairn import Workspace  # noqa: E402
 from pg import Server  # noqa: E402
+from repositories import FileStore, S3Store  # noqa: E402
+from s3 import Service  # noqa: E402
 
 ZOO = HERE / "integration/schema.sql"
 APP = HERE / "integration/app.sql"
+STORES = ("file", "s3")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--store", choices=(*STORES, "both"), default="both",
+                     help="the store of tests that go through a repository")
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "stores(kind, ...): the only stores with which this test says anything new")
     config.addinivalue_line("markers", "slow: takes more than a few seconds; left out by run.sh --quick")
     # A terminated run ends as an interrupted one does: fixtures stop their servers.
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
+
+
+def pytest_generate_tests(metafunc):
+    if "store" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("stores")
+        metafunc.parametrize("store", mark.args if mark else STORES, indirect=True, scope="module")
+
+
+def pytest_collection_modifyitems(config, items):
+    """--store file leaves out what needs S3, and the other way round; what needs neither stays."""
+    chosen = config.getoption("--store")
+    if chosen != "both":
+        out = [i for i in items if hasattr(i, "callspec") and i.callspec.params.get("store", chosen) != chosen]
+        config.hook.pytest_deselected(items=out)
+        items[:] = [i for i in items if i not in out]
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """An S3 service: the one that PGCAIRN_TEST_S3_* name, or one of our own."""
+    service = Service.from_environment() or Service.start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="module")
+def store(request):
+    """The kind of store of this test's repositories."""
+    if request.param == "file":
+        yield FileStore()
+        return
+    made = S3Store(request.getfixturevalue("s3"))
+    yield made
+    made.clear()
 
 
 @pytest.fixture(scope="session")
@@ -81,12 +128,12 @@ def restored(server):
 
 
 @pytest.fixture
-def workspace(tmp_path, server):
+def workspace(tmp_path, server, store):
     """Makes a Workspace below the test's own folder."""
     def make(databases=("app",), name="ws", **options):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        return Workspace(folder, options.pop("server", server), databases, **options)
+        return Workspace(folder, options.pop("server", server), databases, store=store, **options)
 
     os.chmod(tmp_path, 0o755)
     return make

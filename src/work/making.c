@@ -4,7 +4,7 @@
 
 #include "base/strv.h"
 
-enum { DISCARD_BATCH = 1000 }; /* objects deleted at once after a failure */
+enum { DISCARD_BATCH = 1000 /* objects deleted at once */ };
 
 int making_begin(const struct work *work, enum backup_kind kind,
                  const struct repository_server *server, struct making *ret_making,

@@ -27,7 +27,8 @@ int making_begin(const struct work *work, enum backup_kind kind,
                  struct error *err);
 void making_key(const struct making *making, const char *name, char key[STORE_KEY_MAX + 1]);
 int making_beat(struct making *making, struct error *err);
-/* What an object lock holds, or can't be deleted now, is garbage that prune finds. */
+/* Nothing stays, but for what an object lock holds or can't be deleted now: that is garbage which
+ * prune finds. */
 void making_discard(const struct making *making);
 
 #endif

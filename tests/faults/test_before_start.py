@@ -10,13 +10,16 @@ import pytest
 from cairn import BINARY, CLUSTER, assert_error, check_run, Run
 from pg import BINDIR, PASSWORD, Server, as_user, clean_environment, die_with_parent, end_process, free_port, own, wait_until
 
+# What is found before anything begins is found before the repository is asked.
+pytestmark = pytest.mark.stores("file")
+
 TABLE = "create table t as select generate_series(1, 10) v"
 
 
 def assert_nothing_made(ws):
     """No new good backup, and no manifest of any."""
     assert ws.good_backups() == []
-    assert not list(ws.repository.rglob("manifest.json"))
+    assert not ws.repository.find("manifest.json")
 
 
 def fails(ws, status, *words, command=("run", "demo/nightly")):
@@ -198,29 +201,29 @@ def reachable_by_all(path):
 def test_repository_not_writable(small, workspace):
     ws = workspace([small])
     reachable_by_all(ws.folder)
-    ws.repository.mkdir()
-    ws.repository.chmod(0o555)
+    ws.repository.path.mkdir()
+    ws.repository.path.chmod(0o555)
     run = as_nobody(ws, "run", "demo/nightly")
     assert run.rc == 1, run
-    assert_error(run, "permission denied", str(ws.repository))
+    assert_error(run, "permission denied", str(ws.repository.path))
     check = as_nobody(ws, "check", "demo")
     assert check.rc in (1, 3) and "repository" in check.out, check
-    assert list(ws.repository.iterdir()) == []
+    assert list(ws.repository.path.iterdir()) == []
 
 
 def test_repository_is_a_file(small, workspace):
     ws = workspace([small])
-    ws.repository.write_text("in the way")
-    assert_error(ws.run("run", "demo/nightly", expect=(1, 3)), str(ws.repository))
-    assert ws.repository.read_text() == "in the way"
+    ws.repository.path.write_text("in the way")
+    assert_error(ws.run("run", "demo/nightly", expect=(1, 3)), str(ws.repository.path))
+    assert ws.repository.path.read_text() == "in the way"
 
 
 def test_state_folder_not_writable(small, workspace):
     """The journal is a record, not a condition: a backup is made without it."""
     ws = workspace([small])
     reachable_by_all(ws.folder)
-    ws.repository.mkdir()
-    ws.repository.chmod(0o777)
+    ws.repository.path.mkdir()
+    ws.repository.path.chmod(0o777)
     ws.state.chmod(0o555)
     run = ws.run("run", "demo/nightly", env={"STATE_DIRECTORY": "/proc/no/such/place"})
     assert "not recorded" in run.err

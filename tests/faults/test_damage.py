@@ -13,14 +13,6 @@ def ws(workspace, app):
     return made
 
 
-def rewrite(path, change):
-    path.chmod(0o600)
-    data = change(path.read_bytes())
-    path.unlink()
-    if data is not None:
-        path.write_bytes(data)
-
-
 def flip(where):
     def change(data):
         data = bytearray(data)
@@ -55,7 +47,7 @@ def assert_refused(ws, restored, *words):
 
 @pytest.mark.parametrize("name, change", DAMAGES, ids=[d[0] for d in DAMAGES])
 def test_damaged_volume(ws, restored, name, change):
-    rewrite(ws.volumes(ws.id)[0], change)
+    ws.repository.rewrite(ws.volumes(ws.id)[0], change)
     run = assert_refused(ws, restored, "data-0001.tar.zst")
     assert run.rc == 1
 
@@ -64,15 +56,15 @@ def test_damaged_volume(ws, restored, name, change):
 @pytest.mark.parametrize("change", [flip(0.5), lambda data: data[:len(data) // 2], lambda data: None],
                          ids=["flipped", "truncated", "missing"])
 def test_damaged_other_object(ws, restored, name, change):
-    (path,) = ws.backup_folder(ws.id).glob(f"*/{name}")
-    rewrite(path, change)
+    (key,) = ws.repository.find(name, ws.backup_key(ws.id))
+    ws.repository.rewrite(key, change)
     assert_refused(ws, restored, name)
 
 
 @pytest.mark.parametrize("change", [lambda data: b"", lambda data: data[:100], lambda data: b"{}", lambda data: b"[1]"],
                          ids=["empty", "cut", "an empty object", "a list"])
 def test_damaged_manifest(ws, restored, change):
-    rewrite(ws.backup_folder(ws.id) / "manifest.json", change)
+    ws.repository.rewrite(ws.backup_key(ws.id, "manifest.json"), change)
     assert_refused(ws, restored, ws.id)
     (entry,) = ws.list()
     assert entry["state"] == "unknown"
@@ -81,21 +73,19 @@ def test_damaged_manifest(ws, restored, change):
 
 def test_a_row_too_many_in_the_manifest(ws, restored):
     """Row counts are compared with the manifest: a volume that lost rows in making is found."""
-    path = ws.backup_folder(ws.id) / "manifest.json"
-
     def one_more(data):
         manifest = json.loads(data)
         (table,) = [t for t in manifest["databases"][0]["tables"] if t["name"] == "Orders"]
         table["rows"] += 1
         return json.dumps(manifest).encode()
 
-    rewrite(path, one_more)
+    ws.repository.rewrite(ws.backup_key(ws.id, "manifest.json"), one_more)
     run = ws.run("restore", "dump", "demo", ws.id, "--into", restored, expect=1)
     assert_error(run, "Orders")
 
 
 def test_export_of_a_damaged_dump_fails(ws):
-    rewrite(ws.volumes(ws.id)[0], flip(0.5))
+    ws.repository.rewrite(ws.volumes(ws.id)[0], flip(0.5))
     run = ws.run("export", "demo", ws.id, "--database", "app", "--format", "plain", expect=1)
     assert "data-0001" in run.err
 
@@ -103,7 +93,7 @@ def test_export_of_a_damaged_dump_fails(ws):
 def test_latest_is_the_newest_good_one(ws, server, app, restored):
     """A newer dump whose manifest is gone is passed over."""
     newer = ws.dump()
-    rewrite(ws.backup_folder(newer) / "manifest.json", lambda data: None)
+    ws.repository.delete(ws.backup_key(newer, "manifest.json"))
     run = ws.run("restore", "dump", "demo", "latest", "--into", restored, "--dry-run", json=True)
     assert ws.id in run.out and newer not in run.out
     ws.run("restore", "dump", "demo", "latest", "--into", restored)
@@ -111,8 +101,7 @@ def test_latest_is_the_newest_good_one(ws, server, app, restored):
 
 
 def test_a_newer_format_is_refused(ws, restored):
-    path = ws.repository / "pgcairn.json"
-    rewrite(path, lambda data: data.replace(b'"format":1', b'"format":99').replace(b'"format": 1', b'"format": 99'))
+    ws.repository.rewrite("pgcairn.json", lambda data: data.replace(b'"format":1', b'"format":99').replace(b'"format": 1', b'"format": 99'))
     run = ws.run("list", expect=(1, 2, 3))
     assert_error(run, "99")
     ws.run("run", "demo/nightly", expect=(1, 2, 3))

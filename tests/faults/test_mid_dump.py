@@ -1,6 +1,5 @@
 """Bad luck in the middle of a dump: killed, cut off, out of space, overtaken by other sessions."""
 import os
-import shutil
 import signal
 import subprocess
 
@@ -8,7 +7,12 @@ import pytest
 from cairn import assert_error
 from compare import assert_equal_databases
 from pg import wait_until
+from repositories import FileStore
 from slow_dump import ROWS, copying, mid_dump, slow_workspace
+
+
+# What other sessions do meanwhile, and what the file system does, say nothing new of another store.
+one_store = pytest.mark.stores("file")
 
 
 def no_limit(ws):
@@ -19,7 +23,7 @@ def no_limit(ws):
 def assert_not_whole(ws):
     """The unfinished dump is not offered as a backup by anything."""
     assert ws.good_backups() == []
-    assert not list(ws.repository.rglob("manifest.json"))
+    assert not ws.repository.find("manifest.json")
     assert_error(ws.run("restore", "dump", "demo", "latest", "--into", "never_made", expect=(1, 3)))
     assert "never_made" not in ws.server.databases()
 
@@ -44,6 +48,7 @@ def test_connection_killed(workspace, database, server, restored):
     assert_next_run_is_whole(ws, restored)
 
 
+@one_store
 @pytest.mark.slow
 def test_server_stopped(workspace):
     """Immediate shutdown of the server, as a crash is seen from outside."""
@@ -58,7 +63,7 @@ def test_server_stopped(workspace):
             other.process.send_signal(signal.SIGQUIT)
             ended = run.wait((1, 3), 60)
         assert_error(ended)
-        assert ws.good_backups() == [] and not list(ws.repository.rglob("manifest.json"))
+        assert ws.good_backups() == [] and not ws.repository.find("manifest.json")
     finally:
         other.stop()
 
@@ -90,9 +95,10 @@ def test_kill_9_then_next_run(workspace, database, server, restored):
     assert left["id"] in run.err or "interrupted" in run.err, f"nothing is said of the killed run:\n{run}"
     # Remains that are this young are left alone.
     ws.run("run", "demo/prune")
-    assert ws.backup_folder(left["id"]).exists()
+    assert ws.repository.keys(ws.backup_key(left["id"]))
 
 
+@one_store
 def test_remains_of_a_killed_run_are_removed_when_old(workspace, database):
     ws = slow_workspace(workspace, database)
     with mid_dump(ws) as run:
@@ -101,7 +107,7 @@ def test_remains_of_a_killed_run_are_removed_when_old(workspace, database):
     (left,) = ws.list()
     no_limit(ws)
     good = ws.dump()
-    for path in [*ws.repository.rglob("*")]:
+    for path in [*ws.repository.path.rglob("*")]:
         if left["id"] in str(path) and path.is_file():
             if path.name == "started.json":
                 path.chmod(0o600)
@@ -113,7 +119,7 @@ def test_remains_of_a_killed_run_are_removed_when_old(workspace, database):
     assert old["state"] == "garbage"
     ws.run("run", "demo/prune")
     assert [b["id"] for b in ws.list()] == [good]
-    assert not [p for p in ws.stored_files() if left["id"] in p]
+    assert not [k for k in ws.repository.keys() if left["id"] in k]
 
 
 @pytest.fixture
@@ -131,10 +137,11 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
+@one_store
 def test_disk_full(workspace, database, server, small_disk, restored):
     ws = slow_workspace(workspace, database, rate="100MB")
-    ws.repository = small_disk / "repository"
-    ws.policy["repository"]["url"] = f"file://{ws.repository}"
+    ws.repository = FileStore().repository(small_disk)
+    ws.policy["repository"].update(ws.repository.policy())
     ws.write()
     assert_error(ws.run("run", "demo/nightly", expect=1), "no space left")
     assert_not_whole(ws)
@@ -146,14 +153,14 @@ def test_repository_removed_meanwhile(workspace, database, server, restored):
     """It may be made once more, or fail; what it may not do is to miss what was removed."""
     ws = slow_workspace(workspace, database)
     with mid_dump(ws) as run:
-        shutil.rmtree(ws.repository)
+        ws.repository.clear()
         ended = run.wait((0, 1, 3), 120)
     if ended.rc == 0:
         ws.run("restore", "dump", "demo", "latest", "--into", restored)
         assert_equal_databases(server, "slow", restored)
     else:
         assert_error(ended)
-        assert not list(ws.folder.rglob("manifest.json"))
+        assert not ws.repository.find("manifest.json")
 
 
 OVERTAKEN = [
@@ -168,6 +175,7 @@ OVERTAKEN = [
 ]
 
 
+@one_store
 @pytest.mark.parametrize("name, change", OVERTAKEN, ids=[c[0] for c in OVERTAKEN])
 def test_altered_between_plan_and_lock(workspace, database, server, restored, name, change):
     """The dump has listed the tables and waits for a lock; what it then reads is another database."""
@@ -184,6 +192,7 @@ def test_altered_between_plan_and_lock(workspace, database, server, restored, na
     assert_equal_databases(server, "slow", restored)
 
 
+@one_store
 def test_a_lock_that_is_not_given_in_time(workspace, database, server):
     ws = slow_workspace(workspace, database, rate="100MB", defaults={"lock_wait": "1s"})
     with server.session("slow") as session:
@@ -202,6 +211,7 @@ QUEUED = [
 ]
 
 
+@one_store
 @pytest.mark.parametrize("name, change", QUEUED, ids=[c[0] for c in QUEUED])
 def test_queued_mid_dump_and_patient(workspace, database, server, restored, name, change):
     """The other session waits until the last row is read: the dump is of before the change."""
@@ -215,6 +225,7 @@ def test_queued_mid_dump_and_patient(workspace, database, server, restored, name
     assert_equal_databases(server, before, restored)
 
 
+@one_store
 @pytest.mark.parametrize("name, change", QUEUED, ids=[c[0] for c in QUEUED])
 def test_queued_mid_dump_and_impatient(workspace, database, server, restored, name, change):
     """A waiter behind our locks is let through after lock_wait; the dump starts again and is of after."""

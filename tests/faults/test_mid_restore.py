@@ -82,6 +82,7 @@ def test_prune_waits_for_a_restore(dumped, server, restored):
     assert_equal_databases(server, "source", restored)
 
 
+@pytest.mark.stores("file")
 def test_the_name_is_taken_meanwhile(dumped, server, restored):
     """Somebody makes a database of that name while the restore works: theirs is not touched."""
     with mid_restore(dumped, server, restored) as run:
@@ -94,6 +95,7 @@ def test_the_name_is_taken_meanwhile(dumped, server, restored):
     server.dropdb(left)
 
 
+@pytest.mark.stores("file")
 def test_interrupted_in_a_long_statement(workspace, database, server):
     """A statement that lasts is cancelled, not waited for."""
     database("source", ROWS)

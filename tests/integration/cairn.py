@@ -1,6 +1,7 @@
 """Running pgcairn from tests: the program, a policy, a repository, a state folder of its own.
 
-    ws = Workspace(tmp_path, server, databases=["app"])      writes ws.policy_file
+    ws = Workspace(tmp_path, server, databases=["app"])      writes ws.policy_file; ws.repository is
+                                                             a folder or a bucket (repositories.py)
     run = ws.run("run", "demo/nightly")                      fails the test unless it exits 0
     run = ws.run("list", json=True, expect=0)                run.json is the document
     ws.good_backups()                                        what `list` calls good
@@ -9,18 +10,21 @@ import copy
 import io
 import json as jsonlib
 import os
+import re
 import signal
 import subprocess
 import tarfile
 from pathlib import Path
 
 from pg import PASSWORD, clean_environment, die_with_parent, end_process
+from repositories import FileStore
+from s3 import SECRET
 
 TOP = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("PGCAIRN_BINARY", TOP / "build/dev/src/pgcairn"))
 TIMEOUT = 180
 CLUSTER = "demo"
-SECRETS = (PASSWORD, "zoo-secret-password", "fdw-secret")
+SECRETS = (PASSWORD, "zoo-secret-password", "fdw-secret", os.environ.get("PGCAIRN_TEST_S3_SECRET_ACCESS_KEY") or SECRET)
 
 JOBS = {
     "nightly": {"type": "dump", "schedule": "0 2 * * *", "keep": {"within": "30d", "last": 3}, "jobs": 2},
@@ -95,10 +99,10 @@ def assert_error(run, *words):
 class Workspace:
     """A policy file with its repository and state folder; every call of pgcairn gets all three."""
 
-    def __init__(self, folder, server, databases=("app",), jobs=None, connection=None, **policy):
+    def __init__(self, folder, server, databases=("app",), jobs=None, connection=None, store=None, **policy):
         self.folder = Path(folder)
         self.server = server
-        self.repository = self.folder / "repository"
+        self.repository = (store or FileStore()).repository(self.folder)
         self.state = self.folder / "state"
         self.state.mkdir(parents=True, exist_ok=True)
         self.policy_file = self.folder / "policy.yaml"
@@ -108,7 +112,7 @@ class Workspace:
             "postgres": {"connection": connection or server.url(databases[0] if databases else "postgres"),
                          **({"databases": list(databases)} if databases else {}),
                          "max_connections": 8},
-            "repository": {"url": f"file://{self.repository}"},
+            "repository": self.repository.policy(),
             "defaults": {"retries": 0},
             "jobs": copy.deepcopy(jobs or JOBS),
         }
@@ -125,7 +129,7 @@ class Workspace:
         os.chmod(self.policy_file, 0o600)
 
     def environment(self, env=None):
-        return {"STATE_DIRECTORY": str(self.state), "HOME": str(self.folder), **(env or {})}
+        return {"STATE_DIRECTORY": str(self.state), "HOME": str(self.folder), **self.repository.environment(), **(env or {})}
 
     def arguments(self, arguments, json=False):
         return ["-c", self.policy_file, *(["--json"] if json else []), *arguments]
@@ -147,18 +151,20 @@ class Workspace:
     def good_backups(self):
         return [b["id"] for b in self.list() if b["state"] == "good"]
 
-    def backup_folder(self, backup):
-        return self.repository / CLUSTER / "dumps" / backup
+    def backup_key(self, backup, name=""):
+        """The key of an object of a backup; of its folder without a name."""
+        return f"{CLUSTER}/dumps/{backup}/{name}"
+
+    def fetch_backup(self, backup, folder):
+        """The backup's folder, copied to where no repository is."""
+        return self.repository.fetch(self.backup_key(backup), folder)
 
     def manifest(self, backup):
-        return jsonlib.loads((self.backup_folder(backup) / "manifest.json").read_text())
+        return jsonlib.loads(self.repository.read(self.backup_key(backup, "manifest.json")))
 
     def volumes(self, backup):
-        return sorted(self.backup_folder(backup).glob("*/data-*.tar.zst"))
-
-    def stored_files(self):
-        """Every file of the repository, relative, without what only marks runs and locks."""
-        return sorted(str(p.relative_to(self.repository)) for p in self.repository.rglob("*") if p.is_file())
+        """The keys of a dump's volumes."""
+        return [k for k in self.repository.keys(self.backup_key(backup)) if re.search(r"/data-\d+\.tar\.zst$", k)]
 
 
 class Started:
@@ -211,8 +217,13 @@ class Started:
         return run
 
 
+def zstd_plain(data):
+    """What zstd alone makes of a stored object."""
+    return subprocess.run(["zstd", "-dcq"], input=data, check=True, stdout=subprocess.PIPE).stdout
+
+
 def tar_members(volume):
-    """{member name: bytes} of a volume, read by zstd and tar alone."""
-    plain = subprocess.run(["zstd", "-dcq", volume], check=True, stdout=subprocess.PIPE).stdout
+    """{member name: bytes} of a volume's bytes, read by zstd and tar alone."""
+    plain = zstd_plain(volume)
     with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
         return {m.name: tar.extractfile(m).read() for m in tar.getmembers() if m.isfile()}

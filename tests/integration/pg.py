@@ -42,8 +42,8 @@ set statement_timeout = 0; set lc_monetary = 'C'; set client_min_messages = warn
 
 
 def clean_environment(**extra):
-    """The caller's environment without what would steer libpq or pgcairn, in a neutral locale."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_", "LANG"))}
+    """The caller's environment without what would steer libpq, S3 clients or pgcairn, in a neutral locale."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "AWS_", "LC_", "LANG"))}
     env.pop("STATE_DIRECTORY", None)
     env.update(LC_ALL="C.UTF-8", TZ="UTC", **extra)
     return env

@@ -41,7 +41,7 @@ def mid_dump(ws, job="nightly", name="slow", env=None, json=False):
         def begun():
             assert run.running(), f"the dump ended before its middle: {run.process.returncode}\n{run.err}"
             # pg_dump has its locks by then, and nobody can come between.
-            return copying(ws.server, name) and any(ws.repository.rglob("schema.pgdump"))
+            return copying(ws.server, name) and ws.repository.find("schema.pgdump")
         wait_until(begun, 60, "rows being copied")
     except BaseException:
         run.__exit__()

@@ -10,10 +10,10 @@ ID = re.compile(r"^\d{8}T\d{6}Z-[a-z0-9]{4}$")
 
 
 @pytest.fixture(scope="module")
-def ws(tmp_path_factory, server, app):
+def ws(tmp_path_factory, server, app, store):
     """A workspace whose dump and vacuum ran once."""
     from cairn import Workspace
-    made = Workspace(tmp_path_factory.mktemp("commands"), server, ["app"])
+    made = Workspace(tmp_path_factory.mktemp("commands"), server, ["app"], store=store)
     made.run("run", "demo/nightly")
     return made
 
@@ -158,6 +158,7 @@ def test_policy_init_is_a_valid_policy(server, app, tmp_path):
     run_pgcairn("policy", "check", file, env={"DATABASE_URL": server.url("app")})
 
 
+@pytest.mark.stores("file")
 @pytest.mark.parametrize("url", [
     "postgresql+asyncpg://{user}@localhost:{port}/app", "postgres://{user}@127.0.0.1:{port}/app?schema=public&connection_limit=5",
 ])
@@ -168,6 +169,7 @@ def test_urls_as_teams_have_them(server, app, workspace, url):
     ws.dump()
 
 
+@pytest.mark.stores("file")
 @pytest.mark.parametrize("arguments, word", [
     (["runn", "demo/nightly"], "run"), (["list", "--knd", "dump"], "--kind"), (["run"], "CLUSTER/JOB"),
     (["run", "demo/nightli"], "nightly"), (["run", "dmo/nightly"], "demo"), (["show", "demo"], "ID"), (["--jsno", "list"], "option"),

@@ -9,6 +9,10 @@ from compare import assert_equal_databases, compare_databases, table_sums
 from pg import BINDIR, Server, quote_identifier, wait_until
 
 
+# Corners of PostgreSQL, not of stores: keys hold ids and never a name.
+pytestmark = pytest.mark.stores("file")
+
+
 def dropped_roles(server, *names):
     for name in names:
         server.psql("postgres", f"drop role if exists {quote_identifier(name)}")
@@ -69,7 +73,8 @@ def test_comes_back_equal(server, database, workspace, restored, corner_roles, n
 
 
 def script(server, ws, backup, name, into, check=True, **env):
-    done = subprocess.run(["dash", ws.backup_folder(backup) / "restore.sh", name, into], capture_output=True, text=True, check=False,
+    folder = ws.repository.path / ws.backup_key(backup)
+    done = subprocess.run(["dash", folder / "restore.sh", name, into], capture_output=True, text=True, check=False,
                           env={**server.environment("postgres"), **env})
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from cairn import BINARY, assert_error, tar_members
+from cairn import BINARY, assert_error, tar_members, zstd_plain
 from compare import assert_equal_databases, compare_databases, table_sums
 from pg import BINDIR, Server, wait_until
 
@@ -13,19 +13,23 @@ from pg import BINDIR, Server, wait_until
 FOREIGN = ("from_file", "Remote Table")
 
 
+# What is about PostgreSQL, and of a size and shape that other tests have too, runs with one store.
+one_store = pytest.mark.stores("file")
+
+
 @pytest.fixture(scope="module")
-def zoo_dump(tmp_path_factory, server, zoo):
+def zoo_dump(tmp_path_factory, server, zoo, store):
     """One dump of the zoo that many tests read: (workspace, backup id, stderr of the run)."""
     from cairn import Workspace
-    ws = Workspace(tmp_path_factory.mktemp("zoo"), server, ["zoo"])
+    ws = Workspace(tmp_path_factory.mktemp("zoo"), server, ["zoo"], store=store)
     run = ws.run("run", "demo/nightly", json=True)
     return ws, run.json["backup_id"], run.err
 
 
 @pytest.fixture(scope="module")
-def app_dump(tmp_path_factory, server, app):
+def app_dump(tmp_path_factory, server, app, store):
     from cairn import Workspace
-    ws = Workspace(tmp_path_factory.mktemp("app"), server, ["app"])
+    ws = Workspace(tmp_path_factory.mktemp("app"), server, ["app"], store=store)
     return ws, ws.dump()
 
 
@@ -69,6 +73,7 @@ def test_app_comes_back_equal(server, app, app_dump, restored):
     assert_equal_databases(server, app, restored)
 
 
+@one_store
 def test_restored_rows_have_statistics(server, app_dump, restored):
     ws, _ = app_dump
     ws.run("restore", "dump", "demo", "latest", "--into", restored)
@@ -98,17 +103,24 @@ def test_manifest_counts_every_table(server, zoo, zoo_dump):
 
 def test_every_object_is_in_the_manifest(zoo_dump):
     ws, backup, _ = zoo_dump
-    folder = ws.backup_folder(backup)
-    stored = {str(p.relative_to(folder)): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
+    folder = ws.backup_key(backup)
+    stored = {k.removeprefix(folder): size for k, size in ws.repository.sizes(folder).items()}
     listed = {o["name"]: o["size"] for o in ws.manifest(backup)["objects"]}
     for alone in ("manifest.json", "started.json"):
         stored.pop(alone)
     stored.pop("restore.sh"), listed.pop("restore.sh", None)
     assert stored == listed
+
+
+@one_store
+def test_files_of_a_backup_are_private(zoo_dump):
+    ws, backup, _ = zoo_dump
+    folder = ws.repository.path / ws.backup_key(backup)
     modes = {str(p): oct(p.stat().st_mode & 0o777) for p in folder.rglob("*") if p.is_file() and p.stat().st_mode & 0o077}
     assert not modes, "backups hold secrets and are readable by others"
 
 
+@one_store
 def test_foreign_tables_are_skipped_with_a_notice(zoo_dump):
     _, _, err = zoo_dump
     for name in FOREIGN:
@@ -117,7 +129,7 @@ def test_foreign_tables_are_skipped_with_a_notice(zoo_dump):
 
 def test_volumes_are_plain_tar_zst(zoo_dump):
     ws, backup, _ = zoo_dump
-    names = [name for volume in ws.volumes(backup) for name in tar_members(volume)]
+    names = [name for volume in ws.volumes(backup) for name in tar_members(ws.repository.read(volume))]
     assert names and len(names) == len(set(names))
     for name in names:
         relation, member = name.split("/")
@@ -126,12 +138,12 @@ def test_volumes_are_plain_tar_zst(zoo_dump):
 
 def test_passwords_of_roles_are_in_globals(zoo_dump):
     ws, backup, _ = zoo_dump
-    sql = subprocess.run(["zstd", "-dcq", ws.backup_folder(backup) / "globals.sql.zst"], check=True,
-                         capture_output=True, text=True).stdout
+    sql = zstd_plain(ws.repository.read(ws.backup_key(backup, "globals.sql.zst"))).decode()
     assert "zoo_login" in sql and "SCRAM-SHA-256" in sql
     assert ws.manifest(backup)["globals"]["role_passwords"] is True
 
 
+@one_store
 def test_no_role_passwords_without_the_right_to_read_them(server, database, workspace):
     """pg_authid needs a superuser; without one the dump goes on without passwords, and says so."""
     server.psql("postgres", "create role plain_reader login")
@@ -152,6 +164,7 @@ def roles(server):
     return server.value("postgres", "select string_agg(rolname, ',' order by oid) from pg_roles")
 
 
+@one_store
 @pytest.mark.parametrize("name, fill, options", [
     ("nothing", "", ()),
     ("Mixed \"Case\" é 'x' %s", "create table t as select 1 as v", ()),
@@ -173,6 +186,7 @@ def test_databases_of_every_kind(server, database, workspace, restored, name, fi
     assert roles(server) == before, "a restore made roles that were there"
 
 
+@one_store
 def test_all_databases_in_one_dump(server, database, workspace):
     """Without databases: all that accept connections, templates left out; restored under their names."""
     for name in ("one", "two"):
@@ -187,6 +201,7 @@ def test_all_databases_in_one_dump(server, database, workspace):
     assert_error(ws.run("restore", "dump", "demo", "latest", "--into", "x", expect=2), "--database")
 
 
+@one_store
 def test_a_dropped_database_comes_back(server, database, workspace):
     """The policy's connection names the very database that was lost."""
     database("lost", "create table t as select 'found' as v")
@@ -197,6 +212,7 @@ def test_a_dropped_database_comes_back(server, database, workspace):
     assert server.value("lost", "select v from t") == "found"
 
 
+@one_store
 @pytest.mark.parametrize("patterns, expected", [
     (["one*"], {"one_a", "one_b"}),
     (["one_a", "two"], {"one_a", "two"}),
@@ -211,6 +227,7 @@ def test_database_globs(database, workspace, patterns, expected):
     assert {d["name"] for d in ws.manifest(ws.dump())["databases"]} == expected
 
 
+@one_store
 def test_one_snapshot(server, database, workspace, restored):
     """Money moves between accounts all the time; in any snapshot the sum is the same."""
     accounts = 2000
@@ -259,13 +276,14 @@ def test_big_table_is_split_and_comes_back(server, database, workspace, restored
         update big set a = 'changed' where id % 50 = 0""")
     ws = workspace(["wide"])
     backup = ws.dump()
-    members = {name for volume in ws.volumes(backup) for name in tar_members(volume)}
+    members = {name for volume in ws.volumes(backup) for name in tar_members(ws.repository.read(volume))}
     assert len(members) > 10 and len(ws.volumes(backup)) == 2
     ws.run("restore", "dump", "demo", "latest", "--into", restored)
     assert_equal_databases(server, "wide", restored)
 
 
 @pytest.mark.slow
+@pytest.mark.stores("file")
 def test_a_value_of_300_mb(server, database, workspace, restored):
     database("huge", """
         create table huge (id int, v text);
@@ -278,6 +296,7 @@ def test_a_value_of_300_mb(server, database, workspace, restored):
     assert_equal_databases(server, "huge", restored)
 
 
+@one_store
 @pytest.mark.slow
 def test_thousands_of_tables(server, database, workspace, restored):
     database("many", """
@@ -294,8 +313,7 @@ def test_thousands_of_tables(server, database, workspace, restored):
 def test_restore_script_needs_no_pgcairn(server, zoo, zoo_dump, restored, tmp_path):
     """The folder of the backup, copied elsewhere; a PATH with sh's tools, tar, zstd and PostgreSQL's."""
     ws, backup, _ = zoo_dump
-    copy = tmp_path / "copied elsewhere"
-    shutil.copytree(ws.backup_folder(backup), copy)
+    copy = ws.fetch_backup(backup, tmp_path / "copied elsewhere")
     tools = tmp_path / "bin"
     tools.mkdir()
     for name in ("sh", "tar", "zstd", "cat", "mktemp", "rm", "mkfifo", "basename", "dirname", "sed", "sha256sum"):
@@ -312,12 +330,10 @@ def test_restore_script_needs_no_pgcairn(server, zoo, zoo_dump, restored, tmp_pa
 
 def test_restore_script_refuses_a_changed_file(server, app_dump, restored, tmp_path):
     ws, backup = app_dump
-    copy = tmp_path / "copy"
-    shutil.copytree(ws.backup_folder(backup), copy)
+    copy = ws.fetch_backup(backup, tmp_path / "copy")
     volume = next(copy.glob("*/data-*.tar.zst"))
     data = bytearray(volume.read_bytes())
     data[len(data) // 2] ^= 1
-    os.chmod(volume, 0o600)
     volume.write_bytes(data)
     done = subprocess.run(["sh", copy / "restore.sh", "app", restored], env=server.environment("postgres"),
                           capture_output=True, text=True, check=False)
@@ -349,6 +365,7 @@ TABLE_CASES = [
 ]
 
 
+@one_store
 @pytest.mark.parametrize("patterns, tables, foreign_keys", TABLE_CASES, ids=[" ".join(c[0]) for c in TABLE_CASES])
 def test_tables_by_pattern(server, app, app_dump, database, patterns, tables, foreign_keys):
     """Into a database that exists: definition, owned sequences, rows, indexes, constraints, triggers."""
@@ -373,6 +390,7 @@ def test_tables_by_pattern(server, app, app_dump, database, patterns, tables, fo
     assert table_sums(server, "some") == got
 
 
+@one_store
 @pytest.mark.parametrize("pattern", ["models", '"models"', "nosuch.*", "service.agents_x"])
 def test_a_pattern_without_match_is_an_error(server, app_dump, database, pattern):
     ws, _ = app_dump
@@ -392,6 +410,7 @@ def test_dry_run_changes_nothing(server, app_dump, restored):
     assert (server.databases(), server.value("postgres", "select count(*) from pg_roles")) == before
 
 
+@one_store
 @pytest.mark.parametrize("content", [
     "create table in_the_way (v int)", "create view in_the_way as select 1 as v",
     "create function in_the_way() returns int language sql as 'select 1'", "create schema in_the_way",
@@ -406,6 +425,7 @@ def test_a_target_that_is_not_empty_is_refused(server, app_dump, database, conte
     assert "Models" not in server.program("pg_dump", "-s", database="full")
 
 
+@one_store
 def test_existing_roles_are_not_altered(server, database, workspace):
     """Missing roles are made; those that exist stay as they are, and what differs is listed."""
     server.psql("postgres", """create role keeper login connection limit 3; create role goner nologin;
@@ -425,6 +445,7 @@ def test_existing_roles_are_not_altered(server, database, workspace):
         server.psql("postgres", "drop role if exists goner; drop role member; drop role keeper")
 
 
+@one_store
 def test_no_owner_no_privileges(server, zoo_dump, restored):
     ws, backup, _ = zoo_dump
     ws.run("restore", "dump", "demo", backup, "--into", restored, "--no-owner", "--no-privileges")
@@ -432,6 +453,7 @@ def test_no_owner_no_privileges(server, zoo_dump, restored):
     assert "OWNER TO zoo_owner" not in schema and "GRANT SELECT ON TABLE" not in schema
 
 
+@one_store
 @pytest.mark.slow
 def test_into_another_server(app_dump, server, zoo_dump):
     """--target: roles that are missing there come, and an extension that is missing is told first."""
@@ -451,6 +473,7 @@ def test_into_another_server(app_dump, server, zoo_dump):
         other.stop()
 
 
+@one_store
 def test_secrets_are_not_in_argv(server, app, workspace, restored):
     """Neither pgcairn nor its children show a password to those who list processes."""
     from cairn import PASSWORD

@@ -23,9 +23,9 @@ def actions(ws, *options):
 
 
 def test_plan_deletes_nothing(kept):
-    before = kept.stored_files()
+    before = kept.repository.keys()
     assert [actions(kept)[i] for i in kept.ids] == ["delete", "delete", "keep", "keep"]
-    assert [p for p in before if p not in kept.stored_files()] == []
+    assert [p for p in before if p not in kept.repository.keys()] == []
 
 
 def test_every_decision_has_a_reason(kept):
@@ -43,9 +43,9 @@ def test_prune_applies(kept, how):
     else:
         kept.run("run", "demo/prune")
     assert kept.good_backups() == [i for i in kept.good_backups() if i in kept.ids[2:]] and len(kept.good_backups()) == 2
-    left = {p.split("/")[2] for p in kept.stored_files() if p.startswith("demo/dumps/")}
+    left = {k.split("/")[2] for k in kept.repository.keys("demo/dumps/")}
     assert left == set(kept.ids[2:])
-    evidence = [json.loads(p.read_text()) for p in sorted((kept.repository / "demo/evidence").iterdir())]
+    evidence = [json.loads(kept.repository.read(k)) for k in kept.repository.keys("demo/evidence/")]
     assert {e["body"]["id"] for e in evidence if e["type"] == "backup_removed"} == set(kept.ids[:2])
     for backup in kept.ids[2:]:
         kept.run("restore", "dump", "demo", backup, "--into", "pruned_and_back")
@@ -107,18 +107,15 @@ def test_many_at_once_need_a_person(workspace, database):
 @pytest.mark.parametrize("damage", ["garbage manifest", "unreadable hold"])
 def test_unknown_means_keep(kept, damage):
     if damage == "garbage manifest":
-        manifest = kept.backup_folder(kept.ids[0]) / "manifest.json"
-        manifest.write_text("{ not json")
+        kept.repository.write(kept.backup_key(kept.ids[0], "manifest.json"), b"{ not json")
         (state,) = [b["state"] for b in kept.list() if b["id"] == kept.ids[0]]
         assert state == "unknown"
     else:
-        holds = kept.repository / "demo/holds"
-        holds.mkdir(exist_ok=True)
-        (holds / "20260101T000000Z-hold.json").write_text("{ not json")
-    before = [p for p in kept.stored_files() if "/dumps/" in p]
+        kept.repository.write("demo/holds/20260101T000000Z-hold.json", b"{ not json")
+    before = kept.repository.keys("demo/dumps/")
     for command in (["prune", "demo", "--apply"], ["run", "demo/prune"]):
         kept.run(*command, expect=(1, 3))
-    assert [p for p in kept.stored_files() if "/dumps/" in p] == before
+    assert kept.repository.keys("demo/dumps/") == before
 
 
 def test_simulate(kept):

@@ -8,6 +8,9 @@ import pytest
 from cairn import JOBS, assert_error
 from pg import wait_until
 
+# A vacuum stores nothing.
+pytestmark = pytest.mark.stores("file")
+
 # PostgreSQL 14 and older send statistics after half a second, and show what is as old as that.
 FLUSH_STATISTICS = """do $$ begin
     if current_setting('server_version_num')::int >= 150000 then perform pg_stat_force_next_flush();

@@ -293,7 +293,7 @@ static int confirm(struct s3_writer *writer, const char *expected_etag,
                        expected_etag);
     if (!rc) {
         ret_object->size = writer->written;
-        ret_object->modified_us = reply.modified_us;
+        ret_object->modified_us = s3_our_time(writer->store, reply.modified_us);
         ret_object->locked_until_us = ours ? s3_locked_until(&reply) : INSTANT_NONE;
     }
     s3_reply_clear(&reply);

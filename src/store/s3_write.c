@@ -23,7 +23,8 @@ int s3_create(struct store *base, const char *key, unsigned flags, struct store_
     writer->began_us = INSTANT_NONE;
     s3_full_key(store, key, writer->key);
     if ((flags & STORE_RETAIN) && store->object_lock != STORE_LOCK_OFF)
-        instant_format(instant_now_us() + store->retain_us, writer->retain_until);
+        instant_format(s3_service_time(store, instant_now_us() + store->retain_us),
+                       writer->retain_until);
     int rc = sha256_new(&writer->hash, err);
     if (!rc)
         rc = file_random_name(writer->write_id, S3_WRITE_ID, err);

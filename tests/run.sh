@@ -4,6 +4,7 @@
 #     sh tests/run.sh                      everything
 #     sh tests/run.sh --quick              without the tests marked slow
 #     sh tests/run.sh --only KIND          unit, lint, integration or faults
+#     sh tests/run.sh --store KIND         file or s3: only with that kind of repository; both
 #     sh tests/run.sh --asan               the same with AddressSanitizer and UBSan
 #     sh tests/run.sh --no-install         trust that the dependencies are there
 #
@@ -20,6 +21,7 @@ only=""
 preset=dev
 install=yes
 marks=""
+store=both
 
 usage() {
     sed -n '2,/^set -eu/{/^#/s/^# \{0,1\}//p;}' "$0" >&2
@@ -31,6 +33,14 @@ while [ $# -gt 0 ]; do
     --quick) marks="not slow" ;;
     --asan) preset=asan ;;
     --no-install) install=no ;;
+    --store)
+        [ $# -ge 2 ] || usage
+        shift
+        case "$1" in
+        file | s3 | both) store="$1" ;;
+        *) usage ;;
+        esac
+        ;;
     --only)
         [ $# -ge 2 ] || usage
         shift
@@ -82,7 +92,7 @@ export PGCAIRN_BINARY PGCAIRN_BUILD ASAN_OPTIONS UBSAN_OPTIONS PYTHONDONTWRITEBY
 run_pytest() {
     step "$1"
     status=0
-    /usr/bin/python3 -m pytest -p no:cacheprovider -q -ra ${marks:+-m "$marks"} \
+    /usr/bin/python3 -m pytest -p no:cacheprovider -q -ra --store "$store" ${marks:+-m "$marks"} \
         --junitxml "$top/$results/$1.xml" "tests/$1" || status=$?
     # 1 is "tests failed", which the results tell themselves.
     case $status in
@@ -93,7 +103,9 @@ run_pytest() {
 
 if wanted unit; then
     step "unit"
-    ctest --test-dir "$build" --no-tests=error -j 2 --output-on-failure \
+    beside=""
+    [ "$store" = file ] || beside="/usr/bin/python3 tests/s3/with_server.py"
+    $beside ctest --test-dir "$build" --no-tests=error -j 2 --output-on-failure \
         --output-junit "$top/$results/unit.xml" || true
     [ -s "$results/unit.xml" ] || broken=$((broken + 1))
 fi

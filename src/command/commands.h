@@ -8,28 +8,30 @@
 #include "command/command.h"
 
 /* One line per command, in the order of help: X(struct command). */
-#define COMMAND_LIST(X)     \
-    X(COMMAND_POLICY_CHECK) \
-    X(COMMAND_POLICY_INIT)  \
-    X(COMMAND_SCHEDULE)     \
-    X(COMMAND_CHECK)        \
-    X(COMMAND_DAEMON)       \
-    X(COMMAND_RUN)          \
-    X(COMMAND_STATUS)       \
-    X(COMMAND_LIST_BACKUPS) \
-    X(COMMAND_SHOW)         \
-    X(COMMAND_RESTORE_DUMP) \
-    X(COMMAND_EXPORT)       \
-    X(COMMAND_PRUNE)        \
-    X(COMMAND_SIMULATE)     \
-    X(COMMAND_HOLD_ADD)     \
-    X(COMMAND_HOLD_LIST)    \
-    X(COMMAND_HOLD_RELEASE) \
-    X(COMMAND_CRON_NEXT)    \
-    X(COMMAND_WAL_STATUS)   \
-    X(COMMAND_WAL_PUSH)     \
-    X(COMMAND_WAL_FETCH)    \
-    X(COMMAND_WAL_AHEAD)    \
+#define COMMAND_LIST(X)         \
+    X(COMMAND_POLICY_CHECK)     \
+    X(COMMAND_POLICY_INIT)      \
+    X(COMMAND_SCHEDULE)         \
+    X(COMMAND_CHECK)            \
+    X(COMMAND_DAEMON)           \
+    X(COMMAND_RUN)              \
+    X(COMMAND_STATUS)           \
+    X(COMMAND_LIST_BACKUPS)     \
+    X(COMMAND_SHOW)             \
+    X(COMMAND_RESTORE_DUMP)     \
+    X(COMMAND_RESTORE_SNAPSHOT) \
+    X(COMMAND_EXPORT)           \
+    X(COMMAND_PRUNE)            \
+    X(COMMAND_SIMULATE)         \
+    X(COMMAND_HOLD_ADD)         \
+    X(COMMAND_HOLD_LIST)        \
+    X(COMMAND_HOLD_RELEASE)     \
+    X(COMMAND_CRON_NEXT)        \
+    X(COMMAND_WAL_STATUS)       \
+    X(COMMAND_WAL_PUSH)         \
+    X(COMMAND_WAL_FETCH)        \
+    X(COMMAND_WAL_AHEAD)        \
+    X(COMMAND_WAL_RECEIVE)      \
     X(COMMAND_CLUSTER_ADOPT)
 
 #define X(name) extern const struct command name;

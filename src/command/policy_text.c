@@ -88,6 +88,21 @@ static void add_vacuum(struct buf *out, const struct policy_job *job)
     }
 }
 
+static void add_wal(struct buf *out, const struct policy_job *job)
+{
+    char size[UNITS_TEXT_MAX];
+    if (job->mode == WAL_MODE_PUSH) {
+        buf_add_text(out, "    mode: push\n");
+        return;
+    }
+    buf_addf(out, "    mode: receive\n    acknowledge: %s\n",
+             job->acknowledge == ACKNOWLEDGE_SPOOLED ? "spooled" : "stored");
+    if (job->slot)
+        buf_addf(out, "    slot: %s\n", job->slot);
+    if (job->spool_limit)
+        buf_addf(out, "    spool_limit: %s\n", size_format(job->spool_limit, size));
+}
+
 static int add_job(struct buf *out, const struct policy_job *job, struct error *err)
 {
     int rc = 0;
@@ -105,6 +120,8 @@ static int add_job(struct buf *out, const struct policy_job *job, struct error *
         buf_addf(out, "    jobs: %d\n", job->jobs);
     if (job->type == JOB_VACUUM)
         add_vacuum(out, job);
+    if (job->type == JOB_WAL)
+        add_wal(out, job);
     if (job->connection)
         rc = add_connection(out, "    ", job->connection, err);
     buf_addf(out, "    retries: %d\n", job->retries);

@@ -2,11 +2,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "command/commands.h"
 #include "command/opened.h"
+#include "command/policy_stdin.h"
 #include "command/progress.h"
 #include "command/times.h"
 #include "work/run.h"
@@ -40,29 +40,6 @@ static void show_notice(const char *text, void *context)
     progress_notice(context, text);
 }
 
-static const char *get_environment(const char *name, void *context)
-{
-    (void)context;
-    return getenv(name);
-}
-
-/* The daemon hands down the text it has read, so that a run is by the policy that was good when it
- * was loaded, whatever became of the file since. */
-static int read_policy_stdin(const struct globals *globals, struct policy **ret_policy,
-                             struct error *err)
-{
-    _cleanup_(buf_clear) struct buf text = BUF_INIT(POLICY_BYTES_MAX);
-    struct policy_problems problems = {0};
-    const char *file = globals->policy_paths.count ? globals->policy_paths.items[0] : "stdin";
-    int rc = file_read("/dev/stdin", &text, err);
-    if (rc)
-        return rc;
-    rc = policy_parse(file, buf_text(&text), text.length, get_environment, NULL, ret_policy,
-                      &problems, err);
-    policy_problems_clear(&problems);
-    return rc;
-}
-
 /* The policy and the job that the run is of; what owns them stays with the caller. */
 static int find_job(const struct globals *globals, const struct arguments *arguments,
                     struct policy_set **ret_set, struct policy **ret_policy,
@@ -71,7 +48,7 @@ static int find_job(const struct globals *globals, const struct arguments *argum
     const char *name = arguments->words.items[0];
     if (!argument_flag(arguments, "policy-stdin"))
         return opened_job(globals, name, ret_set, &request->policy, &request->job, err);
-    int rc = read_policy_stdin(globals, ret_policy, err);
+    int rc = policy_stdin_read(globals, ret_policy, err);
     if (rc)
         return rc;
     size_t length = strlen((*ret_policy)->cluster);

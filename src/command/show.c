@@ -52,41 +52,28 @@ static int print_tables(const json_t *database, struct error *err)
     return rc ? rc : table_print(table, stdout, err);
 }
 
-/* Where in the WAL a snapshot lies, and what it is made of. */
-static int print_snapshot(const json_t *manifest, struct error *err)
+static void print_snapshot(const json_t *manifest)
 {
-    _cleanup_(table_freep) struct table *table = NULL;
     const json_t *wal = json_object_get(manifest, "wal");
     size_t i;
     json_t *item;
-    printf("  WAL         timeline %lld from %s to %s, consistent at %s\n",
-           (long long)json_number(wal, "timeline"), json_text(wal, "start_lsn"),
-           json_text(wal, "stop_lsn"), json_text(manifest, "stopped_at"));
-    if (json_number(wal, "stop_timeline") != json_number(wal, "timeline"))
-        printf("              it ends on timeline %lld\n",
-               (long long)json_number(wal, "stop_timeline"));
-    if (json_is_true(json_object_get(json_object_get(manifest, "server"), "is_standby")))
-        printf("  taken from  a standby\n");
+    printf("  ended       %s by the server's clock%s\n", json_text(manifest, "stopped_at"),
+           json_is_true(json_object_get(json_object_get(manifest, "server"), "is_standby"))
+               ? ", a standby"
+               : "");
+    printf("  WAL         timeline %lld, %s to %s\n", (long long)json_number(wal, "timeline"),
+           json_text(wal, "start_lsn"), json_text(wal, "stop_lsn"));
     if (json_is_true(json_object_get(manifest, "checksums_failed")))
-        printf("  DAMAGED     the server found blocks with wrong checksums\n");
+        printf("  damaged     the server had blocks with wrong checksums\n");
+    json_array_foreach(json_object_get(manifest, "tablespaces"), i, item)
+    {
+        if (json_number(item, "oid"))
+            printf("  tablespace  %s\n", json_text(item, "location"));
+    }
     json_array_foreach(json_object_get(manifest, "notices"), i, item)
     {
         printf("  notice      %s\n", json_string_value(item));
     }
-    printf("\n");
-    int rc = table_new("  TABLESPACE|LOCATION|>VOLUMES", &table, err);
-    json_array_foreach(json_object_get(manifest, "tablespaces"), i, item)
-    {
-        char oid[32], volumes[32];
-        int64_t number = json_number(item, "oid");
-        snprintf(oid, sizeof(oid), "  %lld", (long long)number);
-        snprintf(volumes, sizeof(volumes), "%zu",
-                 json_array_size(json_object_get(item, "volumes")));
-        if (!rc)
-            rc = table_row(table, err, number ? oid : "  data directory",
-                           json_text(item, "location"), volumes);
-    }
-    return rc ? rc : table_print(table, stdout, err);
 }
 
 static int print_manifest(const json_t *manifest, struct error *err)
@@ -100,12 +87,14 @@ static int print_manifest(const json_t *manifest, struct error *err)
     printf("  server      PostgreSQL %s, system identifier %s\n", json_text(server, "version"),
            json_text(server, "system_identifier"));
     bool is_snapshot = strcmp(json_text(manifest, "kind"), "snapshot") == 0;
-    printf("  size        %s of %s in %s stored, %zu objects\n",
+    printf("  size        %s%s in %s stored, %zu objects\n",
            size_format(json_number(manifest, "bytes_source"), source),
-           is_snapshot ? "files" : "rows",
+           is_snapshot ? "" : " of rows",
            size_format(json_number(manifest, "bytes_stored"), stored),
            json_array_size(json_object_get(manifest, "objects")));
-    int rc = is_snapshot ? print_snapshot(manifest, err) : 0;
+    if (is_snapshot)
+        print_snapshot(manifest);
+    int rc = 0;
     size_t i;
     json_t *database;
     json_array_foreach(json_object_get(manifest, "databases"), i, database)
@@ -117,24 +106,39 @@ static int print_manifest(const json_t *manifest, struct error *err)
     return rc;
 }
 
+/* By its id whatever it is; "latest" is the latest dump, or snapshot with --kind. */
+static int find_backup(const struct arguments *arguments, const struct facts *facts,
+                       const struct facts_backup **ret_backup, struct error *err)
+{
+    const char *id = arguments->words.items[1], *kind = argument_text(arguments, "kind");
+    bool snapshots = kind && strcmp(kind, "snapshot") == 0;
+    if (kind && !snapshots && strcmp(kind, "dump") != 0)
+        return error_set(err, ERR_USAGE, "--kind is dump or snapshot, not \"%s\"", kind);
+    *ret_backup = catalogue_find(facts, id, snapshots ? BACKUP_SNAPSHOT : BACKUP_DUMP);
+    if (!*ret_backup && !kind && strcmp(id, "latest") != 0)
+        *ret_backup = catalogue_find(facts, id, BACKUP_SNAPSHOT);
+    if (*ret_backup)
+        return 0;
+    error_set(err, ERR_NOT_FOUND, "cluster \"%s\" has no %s %s", facts->cluster,
+              kind ? kind : "backup", id);
+    return error_hint(err, "\"pgcairn list %s\" shows the ids", facts->cluster);
+}
+
 static int show_run(const struct globals *globals, const struct arguments *arguments,
                     struct error *err)
 {
     _cleanup_(opened_clear) struct opened opened = {0};
     _cleanup_(facts_clear) struct facts facts = {0};
     _cleanup_(json_release) json_t *manifest = NULL;
-    const char *id = arguments->words.items[1];
+    const struct facts_backup *backup;
     int rc = opened_cluster(globals, arguments->words.items[0], &opened, err);
     if (!rc)
         rc = catalogue_read(opened.repository, instant_now_us(), &facts, err);
     if (rc)
         return error_as_unknown(err);
-    const struct facts_backup *backup = catalogue_find(&facts, id, BACKUP_DUMP);
-    if (!backup) {
-        error_set(err, ERR_NOT_FOUND, "cluster \"%s\" has no backup %s", opened.policy->cluster,
-                  id);
-        return error_hint(err, "\"pgcairn list %s\" shows the ids", opened.policy->cluster);
-    }
+    rc = find_backup(arguments, &facts, &backup, err);
+    if (rc)
+        return rc;
     if (backup->state != BACKUP_GOOD && backup->state != BACKUP_DAMAGED &&
         backup->state != BACKUP_UNKNOWN)
         return error_set(err, ERR_FAILED, "backup %s is %s: it has no manifest to show", backup->id,
@@ -146,14 +150,19 @@ static int show_run(const struct globals *globals, const struct arguments *argum
                          : print_manifest(manifest, err);
 }
 
+static const struct command_option SHOW_OPTIONS[] = {
+    {"kind", OPTION_TEXT, "KIND", "of \"latest\": dump (default) or snapshot"},
+    {0},
+};
+
 const struct command COMMAND_SHOW = {
     .name = "show",
-    .usage = "CLUSTER ID|latest",
-    .summary = "one backup: databases, tables, rows, extensions, migration stamp; or where in the "
-               "WAL a snapshot lies",
-    .examples = "  pgcairn show automatos latest\n"
-                "  pgcairn show automatos 20261122T030000Z-x7q2",
+    .usage = "CLUSTER ID|latest [--kind dump|snapshot]",
+    .summary =
+        "one backup: databases, tables, rows, extensions, migration stamp; or a snapshot's WAL",
+    .examples = "  pgcairn show automatos latest",
     .min_words = 2,
     .max_words = 2,
+    .options = SHOW_OPTIONS,
     .run = show_run,
 };

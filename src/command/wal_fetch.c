@@ -69,6 +69,8 @@ static int wal_ahead_command(const struct globals *globals, const struct argumen
     leave_stderr();
     work_catch_signals();
     int rc = opened_policy(globals, arguments->words.items[0], &set, &policy, err);
+    if (!rc && chdir("/") != 0) /* a data directory that we stand in could not be unmounted */
+        rc = error_set_errno(err, errno, "could not change to \"/\"");
     return rc ? rc
               : wal_ahead_run(policy, arguments->words.items[1], arguments->words.items[2], err);
 }

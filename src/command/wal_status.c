@@ -54,6 +54,16 @@ static int print_gaps(const json_t *document, struct error *err)
     return table_print(table, stdout, err);
 }
 
+static void print_slot(const json_t *slot)
+{
+    char held[UNITS_TEXT_MAX];
+    if (!json_is_object(slot) || !json_is_true(json_object_get(slot, "exists")))
+        return;
+    printf("slot               %s, %s, holds %s from %s on\n", json_text(slot, "name"),
+           json_is_true(json_object_get(slot, "active")) ? "received from" : "not in use",
+           size_format(json_number(slot, "held_bytes"), held), json_text(slot, "restart_lsn"));
+}
+
 static void print_rest(const json_t *document)
 {
     const json_t *lag = json_object_get(document, "lag"), *server;
@@ -69,6 +79,7 @@ static void print_rest(const json_t *document)
     if (json_is_object(server))
         printf("server             timeline %lld at %s\n",
                (long long)json_number(server, "timeline"), json_text(server, "lsn"));
+    print_slot(json_object_get(document, "slot"));
     json_array_foreach(json_object_get(document, "recovery_windows"), i, item)
     {
         printf("recovery window    %s to %s%s\n", json_text(item, "from"), json_text(item, "to"),

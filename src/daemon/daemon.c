@@ -151,6 +151,7 @@ static void close_all(struct daemon *daemon)
     for (size_t i = 0; i < daemon->task_count; i++)
         task_free(daemon->tasks[i]);
     free(daemon->tasks);
+    receivers_clear(daemon);
     roster_free(daemon->roster);
     journal_free(daemon->journal);
     free(daemon->folder);
@@ -210,7 +211,8 @@ static void tell_status(struct daemon *daemon)
 static void go_on_stopping(struct daemon *daemon, int64_t boot_us)
 {
     if (supervise_running(daemon) == 0) {
-        daemon->is_ended = true;
+        receivers_stop(daemon); /* last: a run may wait for what they store */
+        daemon->is_ended = receivers_running(daemon) == 0;
     } else if (boot_us >= daemon->drain_until_boot_us) {
         supervise_stop(daemon, DAEMON_GRACE_US);
         daemon->drain_until_boot_us = INT64_MAX;
@@ -228,6 +230,7 @@ static void look(struct daemon *daemon)
         daemon->looked_us = now_us;
     }
     supervise_check(daemon);
+    receivers_look(daemon);
     if (daemon->is_stopping) {
         go_on_stopping(daemon, boot_us);
     } else {
@@ -253,6 +256,7 @@ static void arm_timer(struct daemon *daemon)
     int64_t sleep_us = earlier(DAEMON_SLEEP_US,
                                daemon->watchdog_us > 0 ? daemon->watchdog_us / 2 : DAEMON_SLEEP_US);
     int64_t wake_boot_us = earlier(boot_us + sleep_us, supervise_next_boot_us(daemon));
+    wake_boot_us = earlier(wake_boot_us, receivers_next_boot_us(daemon));
     if (daemon->is_stopping)
         wake_boot_us = earlier(wake_boot_us, daemon->drain_until_boot_us);
     int64_t wake_us = now_us + (wake_boot_us - boot_us);
@@ -285,6 +289,7 @@ static void stop(struct daemon *daemon)
     int64_t boot_us = boot_now_us();
     if (daemon->is_stopping) {
         supervise_stop(daemon, DAEMON_GRACE_US);
+        receivers_stop(daemon);
         daemon->drain_until_boot_us = INT64_MAX;
         return;
     }

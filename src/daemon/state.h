@@ -4,6 +4,7 @@
  *     daemon.c      start, the loop, signals, reload, the end
  *     schedule.c    which due instants are due, claims, overlap, what is known at the start
  *     supervise.c   starting tasks, their ends, retries
+ *     receivers.c   the receivers of WAL, kept running
  *
  * One thread. Everything hangs on struct daemon.
  */
@@ -24,6 +25,8 @@ struct daemon {
     bool journal_is_new; /* nothing is known of the past: ask the repository */
     struct task **tasks; /* in the order in which they came */
     size_t task_count;
+    struct receiver *receivers; /* one per cluster with mode: receive */
+    size_t receiver_count;
     int64_t started_us;
     int64_t looked_us, looked_boot_us; /* the last look, INSTANT_NONE before the first */
     int64_t heartbeat_boot_us;
@@ -52,5 +55,12 @@ size_t supervise_running(const struct daemon *daemon);       /* children */
 const struct task *supervise_find(const struct daemon *daemon, const char *identity);
 /* Forgets retries of the job that wait: a newer due instant takes their place. */
 void supervise_supersede(struct daemon *daemon, const char *identity);
+
+/* receivers.c */
+void receivers_look(struct daemon *daemon); /* ends, changed policies, starts */
+void receivers_stop(struct daemon *daemon); /* tells them to finish */
+size_t receivers_running(const struct daemon *daemon);
+int64_t receivers_next_boot_us(const struct daemon *daemon); /* INT64_MAX: nothing to wait for */
+void receivers_clear(struct daemon *daemon);
 
 #endif

@@ -82,6 +82,19 @@ int task_new_lookup(struct roster_policy *policy, struct task **ret_task, struct
     return 0;
 }
 
+int task_new_receiver(struct roster_policy *policy, struct task **ret_task, struct error *err)
+{
+    struct task *task = NULL;
+    int rc = new_task(policy, &task, err);
+    if (rc)
+        return rc;
+    task->is_receiver = true;
+    snprintf(task->cluster, sizeof(task->cluster), "%s", policy->policy->cluster);
+    snprintf(task->identity, sizeof(task->identity), "%s/wal receive", policy->policy->cluster);
+    *ret_task = task;
+    return 0;
+}
+
 int task_new_adopted(const struct journal_run *run, struct task **ret_task, struct error *err)
 {
     struct task *task = NULL;
@@ -140,6 +153,24 @@ static int run_arguments(const struct task *task, struct strv *argv, struct erro
     return rc;
 }
 
+static int receiver_arguments(const struct task *task, struct strv *argv, struct error *err)
+{
+    int rc = strv_add(argv, "wal", err);
+    if (!rc)
+        rc = strv_add(argv, "receive", err);
+    if (!rc)
+        rc = strv_add(argv, task->cluster, err);
+    return rc ? rc : strv_add(argv, "--policy-stdin", err);
+}
+
+static int lookup_arguments(const struct task *task, struct strv *argv, struct error *err)
+{
+    int rc = strv_add(argv, "--json", err);
+    if (!rc)
+        rc = strv_add(argv, "list", err);
+    return rc ? rc : strv_add(argv, task->cluster, err);
+}
+
 static int make_arguments(const struct task *task, struct strv *argv, struct error *err)
 {
     int rc = strv_add(argv, SELF, err);
@@ -149,12 +180,11 @@ static int make_arguments(const struct task *task, struct strv *argv, struct err
         rc = strv_add(argv, task->policy->path, err);
     if (!rc && log_get_level() == LOG_DEBUG)
         rc = strv_add(argv, "-v", err);
-    if (rc || !task->is_lookup)
-        return rc ? rc : run_arguments(task, argv, err);
-    rc = strv_add(argv, "--json", err);
-    if (!rc)
-        rc = strv_add(argv, "list", err);
-    return rc ? rc : strv_add(argv, task->cluster, err);
+    if (rc)
+        return rc;
+    return task->is_lookup     ? lookup_arguments(task, argv, err)
+           : task->is_receiver ? receiver_arguments(task, argv, err)
+                               : run_arguments(task, argv, err);
 }
 
 static int watch_pipe(int fd, struct task *task, int epoll, struct error *err)
@@ -187,7 +217,7 @@ int task_start(struct task *task, int epoll, struct error *err)
                               .input = task->is_lookup ? CHILD_NULL : CHILD_PIPE,
                               .output = task->is_lookup ? CHILD_PIPE : CHILD_NULL,
                               .pipe_stderr = true,
-                              .outlives_us = true};
+                              .outlives_us = !task->is_receiver};
     rc = child_start(&spec, &task->child, err);
     if (rc)
         return rc;

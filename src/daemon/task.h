@@ -1,7 +1,8 @@
 /*
  * A task: one run that waits for its turn or runs as a child process, `pgcairn run`, in a process
  * group of its own; or a run that an earlier daemon left running, which is only watched; or a
- * look-up, `pgcairn list`, whose output is kept.
+ * look-up, `pgcairn list`, whose output is kept; or a receiver of WAL, `pgcairn wal receive`, which
+ * ends with the daemon.
  *
  *     task_new_run(...)  WAITING  --task_start()-->  RUNNING  --task_reap()-->  gone
  *
@@ -30,7 +31,7 @@ enum task_state { TASK_WAITING, TASK_RUNNING, TASK_ADOPTED };
 
 struct task {
     enum task_state state;
-    bool is_lookup;
+    bool is_lookup, is_receiver;
     struct roster_policy *policy; /* used; NULL when adopted */
     char cluster[JOURNAL_NAME_MAX], job[JOURNAL_NAME_MAX];
     char identity[IDENTITY_MAX];
@@ -57,6 +58,7 @@ int64_t boot_now_us(void); /* CLOCK_BOOTTIME */
 int task_new_run(const struct roster_job *job, int64_t due_us, int attempt, struct task **ret_task,
                  struct error *err);
 int task_new_lookup(struct roster_policy *policy, struct task **ret_task, struct error *err);
+int task_new_receiver(struct roster_policy *policy, struct task **ret_task, struct error *err);
 int task_new_adopted(const struct journal_run *run, struct task **ret_task, struct error *err);
 
 /* The same run once more, as the next attempt. */

@@ -74,11 +74,15 @@ static bool is_zeros(const char *block)
     return true;
 }
 
-/* prefix/name, without the '/' that ends a folder's. */
+/* prefix/name, without "./" before it and the '/' that ends a folder's. */
 static void take_name(const char *header, char name[TAR_NAME_MAX + 1])
 {
     int prefix = (int)strnlen(header + PREFIX, PREFIX_SIZE);
     int length = (int)strnlen(header + NAME, NAME_SIZE);
+    if (prefix == 0 && length > 2 && header[NAME] == '.' && header[NAME + 1] == '/') {
+        header += 2;
+        length -= 2;
+    }
     while (length > 1 && header[NAME + length - 1] == '/')
         length--;
     snprintf(name, TAR_NAME_MAX + 1, "%.*s%s%.*s", prefix, header + PREFIX, prefix ? "/" : "",

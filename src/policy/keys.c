@@ -10,6 +10,8 @@
 #define IN_S3(field) offsetof(struct policy_s3, field)
 #define IN_KEEP(field) offsetof(struct keep_rules, field)
 
+enum { SLOT_NAME_MAX = 63 };
+
 #define MAKES_BACKUPS (FOR(JOB_WAL) | FOR(JOB_DUMP) | FOR(JOB_SNAPSHOT))
 #define HAS_WORKERS \
     (FOR(JOB_DUMP) | FOR(JOB_SNAPSHOT) | FOR(JOB_VACUUM) | FOR(JOB_VERIFY) | FOR(JOB_DRILL))
@@ -19,6 +21,10 @@ static const char *const MISSED_WORDS[] = {
     [MISSED_ONCE] = "once", [MISSED_ALL] = "all", [MISSED_SKIP] = "skip", NULL};
 static const char *const OVERLAP_WORDS[] = {
     [OVERLAP_SKIP] = "skip", [OVERLAP_QUEUE] = "queue", NULL};
+static const char *const MODE_WORDS[] = {
+    [WAL_MODE_PUSH] = "push", [WAL_MODE_RECEIVE] = "receive", NULL};
+static const char *const ACKNOWLEDGE_WORDS[] = {
+    [ACKNOWLEDGE_STORED] = "stored", [ACKNOWLEDGE_SPOOLED] = "spooled", NULL};
 /* clang-format on */
 static const char *const EVENTS[] = {"failure", "recovery", "missed", "success", NULL};
 
@@ -36,17 +42,19 @@ static int read_threads(struct reader *reader, const struct document_node *value
     return 0;
 }
 
-static int read_mode(struct reader *reader, const struct document_node *value, void *target)
+/* The server allows no other names. */
+static int read_slot(struct reader *reader, const struct document_node *value, void *target)
 {
     char shown[64];
-    (void)target;
-    if (value->kind == NODE_TEXT && strcmp(value->text, "push") == 0)
-        return 0;
-    if (value->kind == NODE_TEXT && strcmp(value->text, "receive") == 0)
+    size_t length =
+        value->kind == NODE_TEXT ? strspn(value->text, "abcdefghijklmnopqrstuvwxyz0123456789_") : 0;
+    if (length == 0 || length > SLOT_NAME_MAX || value->text[length])
         return value_error(reader, value,
-                           "mode \"receive\" is not available in this version (available: push)");
-    return value_error(reader, value, "\"mode\" must be push, not \"%s\"",
-                       value_shown(value, shown));
+                           "\"slot\" must be 1 to %d lower-case letters, digits or \"_\", not "
+                           "\"%s\"",
+                           SLOT_NAME_MAX,
+                           value->kind == NODE_TEXT ? value_shown(value, shown) : "");
+    return value_copy(reader, value, "slot", &((struct policy_job *)target)->slot);
 }
 
 static int read_bindir(struct reader *reader, const struct document_node *value, void *target)
@@ -235,9 +243,25 @@ static const struct key JOB_KEYS[] = {
      .job_types = FOR(JOB_VACUUM)},
     {.name = "tables", .type = VALUE_TEXTS, .offset = IN_JOB(tables), .job_types = FOR(JOB_VACUUM)},
     {.name = "mode",
+     .type = VALUE_WORD,
+     .offset = IN_JOB(mode),
+     .words = MODE_WORDS,
+     .job_types = FOR(JOB_WAL)},
+    {.name = "slot",
      .type = VALUE_OWN,
      .offset = NOWHERE,
-     .read = read_mode,
+     .read = read_slot,
+     .job_types = FOR(JOB_WAL)},
+    {.name = "acknowledge",
+     .type = VALUE_WORD,
+     .offset = IN_JOB(acknowledge),
+     .words = ACKNOWLEDGE_WORDS,
+     .job_types = FOR(JOB_WAL)},
+    {.name = "spool_limit",
+     .type = VALUE_SIZE,
+     .offset = IN_JOB(spool_limit),
+     .low = 100000000,
+     .high = INT64_C(1000000000000000),
      .job_types = FOR(JOB_WAL)},
     {.name = "of",
      .type = VALUE_TEXT,

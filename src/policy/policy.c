@@ -50,6 +50,7 @@ static void job_clear(struct policy_job *job)
     cron_free(job->schedule);
     free(job->timezone);
     free_secret(job->connection);
+    free(job->slot);
     strv_clear(&job->tables);
 }
 

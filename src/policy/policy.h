@@ -41,6 +41,10 @@ enum job_type {
 
 enum missed_rule { MISSED_ONCE, MISSED_ALL, MISSED_SKIP };
 enum overlap_rule { OVERLAP_SKIP, OVERLAP_QUEUE };
+/* How WAL comes: the server's archive_command pushes it, or we receive it through a slot. */
+enum wal_mode { WAL_MODE_PUSH, WAL_MODE_RECEIVE };
+/* What a receiver tells the server to be safe: what is in the repository, or in the spool too. */
+enum wal_acknowledge { ACKNOWLEDGE_STORED, ACKNOWLEDGE_SPOOLED };
 
 /* Where a value stands, for problems found later by those who may do I/O; 0 when it is absent. */
 struct policy_place {
@@ -78,6 +82,11 @@ struct policy_job {
     bool analyze;
     int64_t budget_us;  /* 0 = no budget */
     struct strv tables; /* psql patterns; empty = all that need it */
+    /* wal; what is not set by mode receive is not looked at by mode push */
+    enum wal_mode mode;
+    char *slot; /* NULL: named after the cluster */
+    enum wal_acknowledge acknowledge;
+    int64_t spool_limit; /* bytes; 0: the receiver's own */
     /* verified level demanded before an item counts (prune); 0 = none */
     int require_verified;
 };

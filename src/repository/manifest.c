@@ -72,6 +72,61 @@ static int check_manifest(const struct repository *repository, enum backup_kind 
     return rc;
 }
 
+struct stored_check {
+    size_t prefix_length;
+    json_t *missing; /* name: size, of what the listing has not shown yet */
+};
+
+static int cross_off(const struct store_object *object, void *context, struct error *err)
+{
+    struct stored_check *check = context;
+    const char *name = object->key + check->prefix_length;
+    const json_t *size = json_object_get(check->missing, name);
+    (void)err;
+    if (size && json_integer_value(size) == object->size)
+        json_object_del(check->missing, name);
+    return 0;
+}
+
+static int refuse_missing(json_t *missing, const char *prefix, struct error *err)
+{
+    void *first = json_object_iter(missing);
+    if (!first)
+        return 0;
+    error_set(err, ERR_CONFLICT,
+              "\"%s%s\" was stored by this run with %lld bytes and is not there any more", prefix,
+              json_object_iter_key(first),
+              (long long)json_integer_value(json_object_iter_value(first)));
+    return error_hint(err, "find out what deletes or changes objects of the repository; the next "
+                           "run makes a whole backup again");
+}
+
+int manifest_check_stored(struct repository *repository, enum backup_kind kind, const char *id,
+                          const json_t *manifest, struct error *err)
+{
+    char prefix[STORE_KEY_MAX + 1];
+    _cleanup_(json_release) json_t *missing = json_object();
+    size_t i;
+    json_t *object;
+    int rc = missing ? 0 : error_no_memory(err);
+    if (!rc)
+        rc = repository_backup_key(repository, kind, id, NULL, prefix, err);
+    json_array_foreach(json_object_get(manifest, "objects"), i, object)
+    {
+        const char *name;
+        if (!rc)
+            rc = json_take_text(object, "name", &name, err);
+        if (!rc && json_object_set(missing, name, json_object_get(object, "size")))
+            rc = error_no_memory(err);
+    }
+    struct stored_check check = {.missing = missing};
+    if (!rc) {
+        check.prefix_length = strlen(prefix);
+        rc = store_list(repository->store, prefix, false, cross_off, &check, err);
+    }
+    return rc ? rc : refuse_missing(missing, prefix, err);
+}
+
 int manifest_write(struct repository *repository, enum backup_kind kind, const char *id,
                    const json_t *manifest, struct error *err)
 {

@@ -15,6 +15,11 @@ enum {
     MANIFEST_DATABASES_MAX = 100000,
 };
 
+/* What is about to be called a backup must be there still, whole: one listing of its folder against
+ * the manifest's objects and their sizes. ERR_CONFLICT names the first that is not. */
+int manifest_check_stored(struct repository *repository, enum backup_kind kind, const char *id,
+                          const json_t *manifest, struct error *err);
+
 /* Stores it, never over an existing one. Checks that it has what a reader demands. The reference
  * stays the caller's. */
 int manifest_write(struct repository *repository, enum backup_kind kind, const char *id,

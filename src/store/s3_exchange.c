@@ -25,6 +25,7 @@ struct exchange {
     struct s3_address address;
     char curl_error[CURL_ERROR_SIZE];
     int rc;             /* of a callback that ended the transfer */
+    bool has_head;      /* the reply's headers came to their end */
     int64_t range_from; /* the byte that the reply must begin with; -1 once it has */
     bool has_enough;    /* a range that is full: the rest of the reply is not wanted */
     struct error *err;
@@ -181,6 +182,7 @@ static int add_headers(struct exchange *exchange)
 static size_t on_header(char *data, size_t size, size_t count, void *user)
 {
     struct exchange *exchange = user;
+    exchange->has_head = size * count <= 2; /* the empty line ends them */
     s3_receive_line(exchange->reply, data, size * count);
     return size * count;
 }
@@ -340,6 +342,16 @@ static int transfer_failed(const struct exchange *exchange, CURLcode code)
     }
 }
 
+/* libcurl takes a connection that ends within the headers for the end of the reply. */
+static int check_head(const struct exchange *exchange)
+{
+    if (exchange->has_head)
+        return 0;
+    error_set(exchange->err, ERR_CONNECTION, "%s: the reply ended within its headers",
+              exchange->address.host);
+    return error_hint(exchange->err, "check the network, the endpoint and that the service runs");
+}
+
 static int transfer(struct exchange *exchange)
 {
     bool is_warm;
@@ -351,7 +363,8 @@ static int transfer(struct exchange *exchange)
     CURLcode code = curl_easy_perform(exchange->curl);
     long status = status_of(exchange);
     curl_easy_getinfo(exchange->curl, CURLINFO_NUM_CONNECTS, &connects);
-    int rc = code == CURLE_OK || exchange->has_enough ? 0 : transfer_failed(exchange, code);
+    bool is_over = code == CURLE_OK || exchange->has_enough;
+    int rc = is_over ? check_head(exchange) : transfer_failed(exchange, code);
     curl_easy_setopt(exchange->curl, CURLOPT_ERRORBUFFER, NULL);
     give_handle(exchange->store, exchange->curl);
     exchange->reply->status = rc ? 0 : status;

@@ -4,8 +4,10 @@
 
 enum { HEAD_ATTEMPTS = 3 };
 
-/* A HEAD answers 404 without a word on what is missing; a GET says it. 0: the object is there. */
-static int ask_what_is_missing(struct s3_store *store, const char *full_key, struct error *err)
+/* The reply to a HEAD has no document: whether the key or the bucket is missing, a right or the
+ * right time, only the reply to a GET says, and from it the region, the clock and new credentials
+ * are learnt. 0: the object can be read. */
+static int ask_why(struct s3_store *store, const char *full_key, struct error *err)
 {
     char byte;
     struct s3_range range = {.data = &byte, .length = 1, .total = -1};
@@ -21,19 +23,25 @@ static int ask_what_is_missing(struct s3_store *store, const char *full_key, str
     return rc;
 }
 
+static bool is_refused(const struct s3_reply *reply)
+{
+    return reply->status == 400 || reply->status == 401 || reply->status == 403 ||
+           reply->status == 404;
+}
+
 int s3_head(struct s3_store *store, const char *full_key, struct s3_reply *ret_reply,
             struct error *err)
 {
     struct s3_request request = {.method = "HEAD", .action = "s3:GetObject", .key = full_key};
-    int rc = ERR_NOT_FOUND;
-    for (int i = 0; i < HEAD_ATTEMPTS && rc == ERR_NOT_FOUND; i++) {
+    int rc = 0;
+    for (int i = 0; i < HEAD_ATTEMPTS; i++) {
         rc = s3_perform(store, &request, ret_reply, err);
-        if (rc != ERR_NOT_FOUND)
+        if (!rc || !is_refused(ret_reply))
             break;
-        int asked = ask_what_is_missing(store, full_key, err);
+        int asked = ask_why(store, full_key, err);
         if (asked)
             return asked;
-        /* It has come meanwhile: look again. */
+        /* It has come meanwhile, or is understood now: look again. */
     }
     return rc;
 }

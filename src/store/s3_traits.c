@@ -5,11 +5,35 @@
 #include "store/s3_text.h"
 #include "store/s3_xml.h"
 
+static int ignore_entry(const char *path, const char *text, void *context, struct error *err)
+{
+    (void)path;
+    (void)text;
+    (void)context;
+    (void)err;
+    return 0;
+}
+
+/* A document that came damaged is asked for again. */
+static int check_document(const struct s3_reply *reply, void *context, struct error *err)
+{
+    const char *resource = context;
+    int rc = s3_xml_read(buf_text(&reply->body), reply->body.length, ignore_entry, NULL, err);
+    return rc ? error_prefix(err, "the bucket's %s can't be used", resource) : 0;
+}
+
 /* Asks the bucket for one of its sub-resources and reads the reply. */
 static int ask(struct s3_store *store, const char *action, const char *resource, s3_xml_visit visit,
                void *context, struct s3_reply *reply, struct error *err)
 {
-    struct s3_request request = {.method = "GET", .action = action};
+    char name[32];
+    snprintf(name, sizeof(name), "%s", resource);
+    struct s3_request request = {
+        .method = "GET",
+        .action = action,
+        .check = check_document,
+        .context = name,
+    };
     s3_add_param(&request, resource, "");
     int rc = s3_perform(store, &request, reply, err);
     if (rc)

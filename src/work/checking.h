@@ -4,6 +4,7 @@
  *     check.c              the server, its databases, the programs, the clocks
  *     check_repository.c   the repository: rights, one by one, and what the bucket does by itself
  *     check_wal.c          whether WAL is archived, and into this repository
+ *     check_snapshot.c     whether the server would send a snapshot
  */
 #ifndef PGCAIRN_WORK_CHECKING_H
 #define PGCAIRN_WORK_CHECKING_H
@@ -30,5 +31,6 @@ void check_note_error(struct checking *checking, const char *id, const char *cur
 
 void check_repository(struct checking *checking);
 void check_wal(struct checking *checking);
+void check_snapshot(struct checking *checking);
 
 #endif

@@ -190,6 +190,9 @@ static int complete(struct dump *dump, const struct pg_server *server, struct er
     if (!rc)
         rc = work_check_lock(dump->work, err);
     if (!rc)
+        rc = manifest_check_stored(dump->work->repository, BACKUP_DUMP, dump->making.started.id,
+                                   manifest, err);
+    if (!rc)
         rc = manifest_write(dump->work->repository, BACKUP_DUMP, dump->making.started.id, manifest,
                             err);
     return rc;

@@ -70,7 +70,7 @@ static int end_segment(struct wal_job *job, struct error *err)
     job->mark_lsn = server->lsn;
     if (server->is_standby)
         return 0;
-    pg_archiver_find_problem(server, job->work->policy->cluster, &problem);
+    wal_look_problem(&job->look, &problem);
     if (problem.is_certain) { /* ending segments would fill the disk for nothing */
         error_set(err, ERR_FAILED, "%s", problem.what);
         return error_hint(err, "%s", problem.cure);
@@ -87,11 +87,11 @@ static int end_segment(struct wal_job *job, struct error *err)
 
 /* -- waiting ------------------------------------------------------------------------------- */
 
-/* Why it makes no sense to wait on: archive_command fails again and again. */
+/* Why it makes no sense to wait on: archive_command fails again and again, nobody receives. */
 static int check_archiver(struct wal_job *job, int64_t failing_since_us, struct error *err)
 {
     struct pg_archiver_problem problem;
-    pg_archiver_find_problem(&job->look.server, job->work->policy->cluster, &problem);
+    wal_look_problem(&job->look, &problem);
     if (!problem.what[0] || instant_monotonic_us() - failing_since_us < FAILING_US)
         return 0;
     error_set(err, ERR_FAILED, "%s", problem.what);
@@ -101,12 +101,19 @@ static int check_archiver(struct wal_job *job, int64_t failing_since_us, struct 
 static bool is_failing(const struct wal_job *job)
 {
     const struct pg_archiver *server = &job->look.server;
+    if (job->look.receives)
+        return !job->look.slot.is_active;
     return server->last_failed_us > server->last_archived_us;
 }
 
 static int late(const struct wal_job *job, int64_t waited_us, struct error *err)
 {
     char name[WAL_NAME_MAX], waited[UNITS_TEXT_MAX];
+    if (job->look.receives) {
+        error_set(err, ERR_TIMEOUT, "segment %s was not received and stored within %s",
+                  wal_name_format(&job->target, name), duration_format(waited_us, waited));
+        return error_hint(err, "the log of pgcairn wal receive says what it waits for");
+    }
     error_set(err, ERR_TIMEOUT, "segment %s was not stored within %s; %lld files wait",
               wal_name_format(&job->target, name), duration_format(waited_us, waited),
               (long long)job->look.server.ready_count);
@@ -115,38 +122,68 @@ static int late(const struct wal_job *job, int64_t waited_us, struct error *err)
                       "server time, or look at the network and at compression: level");
 }
 
-static bool is_stored(const struct wal_job *job, struct error *err, int *ret_rc)
+static int look_for_target(const struct wal_job *job, bool *ret_stored, struct error *err)
 {
+    struct error reason = ERROR_NONE;
     struct wal_object object;
-    *ret_rc = job->look.system[0] ? wal_object_find(job->work->repository, job->look.system,
-                                                    &job->target, &object, err)
-                                  : 0;
-    if (*ret_rc != ERR_NOT_FOUND)
-        return true;
-    *ret_rc = 0;
-    return false;
+    int rc =
+        wal_object_find(job->work->repository, job->look.system, &job->target, &object, &reason);
+    *ret_stored = rc == 0;
+    if (rc == 0 || rc == ERR_NOT_FOUND)
+        return 0;
+    *err = reason;
+    return rc;
+}
+
+/* The server has done with the segment, and yet it is not here: it was archived elsewhere. */
+static int check_archived_elsewhere(const struct wal_job *job, struct error *err)
+{
+    const struct pg_archiver *server = &job->look.server;
+    struct wal_name name;
+    char target[WAL_NAME_MAX];
+    bool stored = false;
+    if (!wal_name_parse(server->last_archived, &name) || name.kind != WAL_SEGMENT ||
+        wal_name_compare(&name, &job->target) < 0)
+        return 0;
+    int rc = look_for_target(job, &stored, err);
+    if (rc || stored)
+        return rc;
+    error_set(err, ERR_FAILED, "the server has archived %s, but the repository does not hold it",
+              wal_name_format(&job->target, target));
+    return error_hint(err,
+                      "have archive_command call: pgcairn-wal push %s %%p, with this policy; then "
+                      "take a snapshot",
+                      job->work->policy->cluster);
+}
+
+static int look_at_archiver(struct wal_job *job, int64_t *good_us, struct error *err)
+{
+    int rc = wal_look_server(&job->look, job->conn, err);
+    if (!rc)
+        rc = check_archived_elsewhere(job, err);
+    if (!rc && !is_failing(job))
+        *good_us = instant_monotonic_us();
+    return rc ? rc : check_archiver(job, *good_us, err);
 }
 
 static int wait_stored(struct wal_job *job, struct error *err)
 {
     int64_t begun_us = instant_monotonic_us(), good_us = begun_us;
     int64_t most_us = job->work->job->timeout_us < WAIT_US ? job->work->job->timeout_us : WAIT_US;
+    bool stored = !job->has_target;
     int rc = 0;
     work_progress(job->work, "waiting for the segment", 0, 0);
-    for (int step = 1; job->has_target && !is_stored(job, err, &rc); step++) {
+    for (int step = 1; !stored && !rc; step++) {
+        rc = look_for_target(job, &stored, err);
+        if (rc || stored)
+            break;
         if (work_interrupted(err))
             return ERR_INTERRUPTED;
         if (instant_monotonic_us() - begun_us > most_us)
             return late(job, instant_monotonic_us() - begun_us, err);
         usleep(STEP_US);
         if (step % STEPS_PER_LOOK == 0)
-            rc = wal_look_server(&job->look, job->conn, err);
-        if (!rc && !is_failing(job))
-            good_us = instant_monotonic_us();
-        if (!rc)
-            rc = check_archiver(job, good_us, err);
-        if (rc)
-            return rc;
+            rc = look_at_archiver(job, &good_us, err);
     }
     return rc;
 }
@@ -199,7 +236,7 @@ static int verdict(struct wal_job *job, struct error *err)
 static int leave_mark(struct wal_job *job, struct error *err)
 {
     const struct pg_archiver *server = &job->look.server;
-    if (server->is_standby || !job->has_target || !job->look.has_wal)
+    if (server->is_standby || !job->has_target)
         return 0;
     return wal_mark_write(job->work->repository, job->look.system, server->timeline, job->mark_us,
                           job->mark_lsn, err);

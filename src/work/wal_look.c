@@ -9,8 +9,17 @@
 #include "repository/catalogue.h"
 #include "repository/wal_keys.h"
 #include "work/wal_json.h"
+#include "work/wal_receive.h"
 
 enum { TEXT_MAX = 1024 };
+
+static const struct policy_job *find_job(const struct policy *policy)
+{
+    for (size_t i = 0; i < policy->job_count; i++)
+        if (policy->jobs[i].type == JOB_WAL)
+            return &policy->jobs[i];
+    return NULL;
+}
 
 int wal_look_init(struct wal_look *look, const struct policy *policy, struct repository *repository,
                   struct error *err)
@@ -19,6 +28,8 @@ int wal_look_init(struct wal_look *look, const struct policy *policy, struct rep
                               .repository = repository,
                               .uploads = STRV_INIT(WAL_LOOK_UPLOADS_MAX),
                               .problems = json_array()};
+    const struct policy_job *job = find_job(policy);
+    look->receives = job && job->mode == WAL_MODE_RECEIVE;
     return look->problems ? 0 : error_no_memory(err);
 }
 
@@ -43,6 +54,26 @@ void wal_look_clear(struct wal_look *look)
     *look = (struct wal_look){0};
 }
 
+static int read_slot(struct wal_look *look, PGconn *conn, struct error *err)
+{
+    struct wal_receive receive = {.policy = look->policy, .job = find_job(look->policy)};
+    struct error reason = ERROR_NONE;
+    char name[PG_SLOT_NAME_MAX];
+    int rc = pg_read_slot(conn, wal_receive_slot(&receive, name), &look->slot, &reason);
+    look->has_slot = rc == 0;
+    if (rc && rc != ERR_NOT_FOUND && err)
+        *err = reason;
+    return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+void wal_look_problem(const struct wal_look *look, struct pg_archiver_problem *ret_problem)
+{
+    if (look->receives)
+        pg_slot_find_problem(&look->slot, look->has_slot, look->policy->cluster, ret_problem);
+    else
+        pg_archiver_find_problem(&look->server, look->policy->cluster, ret_problem);
+}
+
 int wal_look_server(struct wal_look *look, PGconn *conn, struct error *err)
 {
     struct pg_archiver server;
@@ -53,6 +84,9 @@ int wal_look_server(struct wal_look *look, PGconn *conn, struct error *err)
     pg_archiver_clear(&look->server);
     look->server = server;
     look->has_server = true;
+    rc = look->receives ? read_slot(look, conn, err) : 0;
+    if (rc)
+        return rc;
     if (look->system[0])
         return 0;
     rc = pg_read_server(conn, &identity, err);
@@ -93,6 +127,14 @@ static enum gap_state locate(const struct wal_name *name, void *context)
         return GAP_UPLOADING;
     if (!look->has_server)
         return GAP_LOST;
+    if (look->receives) { /* what the slot holds is still to come */
+        uint64_t kept = wal_segment_at(look->slot.restart_lsn, look->facts.segment_size);
+        return look->has_slot && look->slot.restart_lsn &&
+                       strcmp(look->slot.wal_status, "lost") != 0 &&
+                       wal_segment_number(name, look->facts.segment_size) >= kept
+                   ? GAP_DELAYED
+                   : GAP_LOST;
+    }
     if (server->knows_ready && !server->is_standby)
         return pg_archiver_waits(server, name) ? GAP_DELAYED : GAP_LOST;
     /* Who may not look there believes that the newest segments are still to come. */
@@ -235,7 +277,7 @@ static void add_server_problem(struct wal_look *look)
     char consequence[TEXT_MAX], newest[INSTANT_TEXT_MAX];
     if (!look->has_server)
         return;
-    pg_archiver_find_problem(&look->server, look->policy->cluster, &problem);
+    wal_look_problem(look, &problem);
     if (!problem.what[0])
         return;
     if (look->continuity.newest_us == INSTANT_NONE)
@@ -243,8 +285,8 @@ static void add_server_problem(struct wal_look *look)
     else
         snprintf(consequence, sizeof(consequence), "what was written after %s can't be recovered",
                  instant_format(look->continuity.newest_us, newest));
-    bool is_fault =
-        problem.is_certain || (look->continuity.lag_segments > 0 && look->server.ready_count > 0);
+    bool is_fault = problem.is_certain || (look->continuity.lag_segments > 0 &&
+                                           (look->receives || look->server.ready_count > 0));
     add_problem(look, is_fault, problem.what, consequence, problem.cure);
 }
 
@@ -267,8 +309,10 @@ int wal_look_archive(struct wal_look *look, struct error *err)
     else
         add_problem(look, look->has_server && !look->server.is_standby, "no WAL is stored",
                     "nothing can be recovered from WAL",
-                    "set archive_command to call pgcairn-wal push, and see whether it works: "
-                    "pgcairn check");
+                    look->receives
+                        ? "see whether it is received: pgcairn check"
+                        : "set archive_command to call pgcairn-wal push, and see whether it works: "
+                          "pgcairn check");
     return 0;
 }
 
@@ -286,6 +330,20 @@ static json_t *server_json(const struct wal_look *look)
                      "last_archived_at", json_instant(server->last_archived_us));
 }
 
+static json_t *slot_json(const struct wal_look *look)
+{
+    const struct pg_slot *slot = &look->slot;
+    char lsn[WAL_LSN_TEXT_MAX];
+    if (!look->receives || !look->has_server)
+        return json_null();
+    return json_pack("{s:s, s:b, s:b, s:s, s:s, s:I, s:I}", "name", slot->name, "exists",
+                     look->has_slot, "active", slot->is_active, "wal_status", slot->wal_status,
+                     "restart_lsn", wal_lsn_format(slot->restart_lsn, lsn), "held_bytes",
+                     (json_int_t)slot->held_bytes, "keep_limit_bytes",
+                     slot->keep_limit_mb < 0 ? (json_int_t)-1
+                                             : (json_int_t)(slot->keep_limit_mb << 20));
+}
+
 json_t *wal_look_json(const struct wal_look *look)
 {
     const struct continuity *continuity = &look->continuity;
@@ -297,12 +355,13 @@ json_t *wal_look_json(const struct wal_look *look)
     json_t *rpo = continuity->newest_us == INSTANT_NONE
                       ? json_null()
                       : json_integer((now_us - continuity->newest_us) / US_PER_SECOND);
-    return json_pack("{s:s, s:s?, s:I, s:o, s:{s:I, s:I}, s:o, s:o, s:o, s:o, s:O}", "cluster",
+    return json_pack("{s:s, s:s?, s:I, s:o, s:{s:I, s:I}, s:o, s:o, s:o, s:o, s:o, s:o}", "cluster",
                      look->policy->cluster, "system_identifier",
                      look->system[0] ? look->system : NULL, "segment_size",
                      (json_int_t)look->facts.segment_size, "timelines", timelines, "lag",
                      "segments", (json_int_t)continuity->lag_segments, "seconds",
                      (json_int_t)(continuity->lag_us / US_PER_SECOND), "newest_at",
                      json_instant(continuity->newest_us), "rpo_seconds", rpo, "recovery_windows",
-                     windows, "server", server_json(look), "problems", look->problems);
+                     windows, "server", server_json(look), "slot", slot_json(look), "problems",
+                     json_deep_copy(look->problems));
 }

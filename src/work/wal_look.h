@@ -16,6 +16,7 @@
 #include "base/strv.h"
 #include "policy/policy.h"
 #include "postgres/archiver.h"
+#include "postgres/slot.h"
 #include "repository/wal.h"
 #include "retention/continuity.h"
 
@@ -29,6 +30,9 @@ struct wal_look {
     char system[WAL_LOOK_SYSTEM];  /* "" while not known */
     bool has_server;
     struct pg_archiver server;
+    bool receives; /* mode: receive */
+    bool has_slot; /* the server has it */
+    struct pg_slot slot;
     bool has_wal; /* something is stored of that system */
     struct facts_wal facts;
     struct strv uploads; /* names of files being written */
@@ -47,6 +51,9 @@ void wal_look_clear(struct wal_look *look);
 /* May be called again, for what changes. */
 int wal_look_server(struct wal_look *look, PGconn *conn, struct error *err);
 int wal_look_archive(struct wal_look *look, struct error *err);
+
+/* What keeps WAL from coming, in either mode; what[0] is '\0' when nothing does. */
+void wal_look_problem(const struct wal_look *look, struct pg_archiver_problem *ret_problem);
 
 /* The document of `wal status`; NULL without memory. */
 json_t *wal_look_json(const struct wal_look *look);

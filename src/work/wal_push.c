@@ -33,7 +33,7 @@ struct pushing {
     struct repository *repository;
     char data[SERVER_PATH_MAX];
     char system[SYSTEM_TEXT];
-    int64_t segment_size; /* 0: the asked file is no segment and nothing told the size yet */
+    int64_t segment_size; /* 0: the asked file is no segment */
     struct rate rate;
     struct element *elements; /* the asked file, then those behind it in the archiver's order */
     size_t count;
@@ -123,14 +123,15 @@ static size_t list_ready(const struct pushing *pushing, const struct wal_name *a
     return count;
 }
 
-static int choose_files(struct pushing *pushing, const struct wal_name *asked, struct error *err)
+/* Behind a history nothing is taken along: only a segment tells the size that all must have. */
+static int add_following(struct pushing *pushing, const struct wal_name *asked, struct error *err)
 {
     _cleanup_(freep) struct wal_name *names = calloc(WAL_PUSH_FILES_MAX, sizeof(*names));
-    pushing->elements = calloc(WAL_PUSH_FILES_MAX, sizeof(*pushing->elements));
-    if (!names || !pushing->elements)
+    int rc = 0;
+    if (!names)
         return error_no_memory(err);
-    int rc = add_element(pushing, asked, err);
-    size_t count = pushing->push->state ? list_ready(pushing, asked, names) : 0;
+    bool has_any = pushing->push->state && pushing->segment_size;
+    size_t count = has_any ? list_ready(pushing, asked, names) : 0;
     for (size_t i = 0; i < count && !rc; i++)
         rc = add_element(pushing, &names[i], err);
     return rc;
@@ -181,8 +182,9 @@ static int check_segment(const struct pushing *pushing, const struct element *el
     snprintf(system, sizeof(system), "%" PRIu64, page->system_identifier);
     if (strcmp(system, pushing->system) != 0)
         return refuse_foreign_file(pushing, element, system, err);
-    if (pushing->segment_size && page->segment_size != pushing->segment_size)
-        return error_set(err, ERR_CORRUPT, "\"%s\" has segments of %u bytes, other files %lld",
+    if (page->segment_size != pushing->segment_size)
+        return error_set(err, ERR_CORRUPT,
+                         "\"%s\" is of a server with segments of %u bytes, other files of %lld",
                          element->path, page->segment_size, (long long)pushing->segment_size);
     if (element->mark.size == page->segment_size)
         return 0;
@@ -381,10 +383,19 @@ static bool is_marked(const struct pushing *pushing)
            !marks_file(push->path, &mark, NULL) && marks_hold(folder, &origin, &mark);
 }
 
+/* The job whose keep: says for how long WAL may be locked. */
+static const struct policy_job *find_job(const struct policy *policy)
+{
+    for (size_t i = 0; i < policy->job_count; i++)
+        if (policy->jobs[i].type == JOB_WAL)
+            return &policy->jobs[i];
+    return NULL;
+}
+
 static int open_archive(struct pushing *pushing, int major, struct error *err)
 {
     const struct policy *policy = pushing->push->policy;
-    int rc = work_open_repository(policy, NULL, &pushing->repository, err);
+    int rc = work_open_repository(policy, find_job(policy), &pushing->repository, err);
     if (!rc)
         rc = admit(pushing, major, err);
     if (!rc && pushing->segment_size)
@@ -411,8 +422,9 @@ int wal_push(const struct wal_push *push, struct wal_push_report *ret_report, st
     int rc = parse_path(push, &asked, err);
     if (!rc)
         rc = server_data_folder(push->path, pushing.data, err);
+    pushing.elements = calloc(WAL_PUSH_FILES_MAX, sizeof(*pushing.elements));
     if (!rc)
-        rc = choose_files(&pushing, &asked, err);
+        rc = pushing.elements ? add_element(&pushing, &asked, err) : error_no_memory(err);
     if (!rc)
         rc = identify(&pushing, &pushing.elements[0], &major, err);
     if (rc)
@@ -421,6 +433,8 @@ int wal_push(const struct wal_push *push, struct wal_push_report *ret_report, st
     if (ret_report->was_marked)
         return 0;
     rc = open_archive(&pushing, major, err);
+    if (!rc)
+        rc = add_following(&pushing, &asked, err);
     if (!rc)
         rc = run_crew(&pushing, err);
     if (rc)

@@ -30,22 +30,45 @@ static void on_signal(int number)
     }
 }
 
+static atomic_bool finish_asked;
+
+static void on_signal_to_finish(int number)
+{
+    if (atomic_exchange(&finish_asked, true))
+        on_signal(number);
+}
+
 static int ask_interrupted(struct error *err)
 {
     return work_interrupted(err) ? atomic_load(&stop_code) : 0;
 }
 
-void work_catch_signals(void)
+static void catch_signals(void (*handler)(int number))
 {
     pg_set_interrupt(ask_interrupted);
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
     for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
-        struct sigaction before, action = {.sa_handler = on_signal};
+        struct sigaction before, action = {.sa_handler = handler};
         sigemptyset(&action.sa_mask);
         /* What the caller made ignored (nohup) stays so. */
         if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
             sigaction(numbers[i], &action, NULL);
     }
+}
+
+void work_catch_signals(void)
+{
+    catch_signals(on_signal);
+}
+
+void work_catch_signals_to_finish(void)
+{
+    catch_signals(on_signal_to_finish);
+}
+
+bool work_shall_finish(void)
+{
+    return atomic_load(&finish_asked);
 }
 
 bool work_interrupted(struct error *err)

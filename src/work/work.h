@@ -64,6 +64,11 @@ int work_check_lock(const struct work *work, struct error *err);
 void work_catch_signals(void);
 bool work_interrupted(struct error *err); /* sets ERR_INTERRUPTED when true; err may be NULL */
 
+/* For work without an end of its own: the first signal only asks it to finish, the second makes it
+ * stop as above. */
+void work_catch_signals_to_finish(void);
+bool work_shall_finish(void);
+
 /* Asks the running work to end with this error, as a signal does: a timeout, a lost lock. The first
  * reason stays. Called by one thread, the watcher of run.c. */
 void work_stop(int code, const char *message);

@@ -1,12 +1,13 @@
 """A server that archives its WAL through pgcairn, and servers that recover from there.
 
-    archive = Archive(server)                 a policy, repository and state folder that the server may use
+    archive = Archive(server, store=store)    a policy, repository and state folder that the server may use
     server.configure(**archive.settings()); server.start()
     archive.run("wal", "push", "demo", "pg_wal/...", expect=1)       as the server would: its user, its folder
-    archive.segments()                        {name of a WAL file: [its objects]}
+    archive.segments()                        {name of a WAL file: [the keys of its objects]}
     copy = archive.recover(base)              a copy that was made before, recovering from the archive
 
-Everything lies in the server's own folder, because the server's user must reach it.
+Everything lies in the server's own folder, because the server's user must reach it; a bucket's keys in
+a file of that user, as they would.
 """
 import json
 import os
@@ -17,11 +18,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from cairn import BINARY, JOBS, Run, check_run
+from cairn import BINARY, JOBS, Run, check_run, zstd_plain
 from pg import Server, as_user, clean_environment, own, server_user, wait_until
+from repositories import FileStore
 
 TIMEOUT = 120
-OBJECT = re.compile(r"(.+)-([0-9a-f]{16})\.zst")
+OBJECT = re.compile(r"(?:[^/]+/){4,}(.+)-([0-9a-f]{16})\.zst")
 
 
 def hex_name(timeline, number, size=16 << 20):
@@ -30,7 +32,9 @@ def hex_name(timeline, number, size=16 << 20):
 
 
 class Archive:
-    def __init__(self, server, cluster="demo", repository=None, connection=None, jobs=None, name="archive"):
+    """repository: that of another archive; else one of its own, in a store of that kind."""
+
+    def __init__(self, server, cluster="demo", repository=None, connection=None, jobs=None, name="archive", store=None):
         self.server = server
         self.cluster = cluster
         self.user = server_user()
@@ -42,12 +46,14 @@ class Archive:
             shutil.copy(program, self.bin / program.name)
         self.state = self.root / "state"
         self.state.mkdir()
-        self.repository = Path(repository) if repository else self.root / "repository"
+        self.repository = repository or (store or FileStore()).repository(self.root)
+        self.credentials = self.root / "credentials"
         self.policy_file = self.root / "policy.yaml"
         self.policy = {"cluster": cluster, "postgres": {"connection": connection or server.url()},
-                       "repository": {"url": f"file://{self.repository}"}, "defaults": {"retries": 0},
+                       "repository": self.repository.policy(), "defaults": {"retries": 0},
                        "jobs": jobs or {"nightly": JOBS["nightly"]}}
         self.write()
+        self.write_credentials()
         for path in (self.root, self.state):
             own(path, self.user)
 
@@ -56,8 +62,31 @@ class Archive:
         os.chmod(self.policy_file, 0o600)
         own(self.policy_file, self.user)
 
+    def write_credentials(self):
+        given = self.repository.environment()
+        if not given:
+            return
+        self.credentials.write_text(f"[default]\naws_access_key_id = {given['AWS_ACCESS_KEY_ID']}\n"
+                                    f"aws_secret_access_key = {given['AWS_SECRET_ACCESS_KEY']}\n")
+        os.chmod(self.credentials, 0o600)
+        own(self.credentials, self.user)
+
+    def hide(self):
+        """From now on the repository can't be read; show() ends it."""
+        self.repository.hide()
+        self.write_credentials()
+
+    def show(self):
+        self.repository.show()
+        self.write_credentials()
+
+    def environment(self):
+        given = {"AWS_SHARED_CREDENTIALS_FILE": str(self.credentials), "AWS_EC2_METADATA_DISABLED": "true"}
+        return {"STATE_DIRECTORY": str(self.state), **(given if self.credentials.exists() else {})}
+
     def command(self, words):
-        return f"STATE_DIRECTORY={self.state} {self.bin}/pgcairn-wal -c {self.policy_file} {words}"
+        given = " ".join(f"{name}={value}" for name, value in self.environment().items())
+        return f"{given} {self.bin}/pgcairn-wal -c {self.policy_file} {words}"
 
     def settings(self, **more):
         return {"archive_mode": "on", "wal_level": "replica", "max_wal_senders": 5,
@@ -67,7 +96,7 @@ class Archive:
         """Runs pgcairn as the server's user in its data directory. expect None: any exit status."""
         words = [self.bin / program, "-c", self.policy_file, *(["--json"] if json_output else []), *arguments]
         done = subprocess.run(list(map(str, words)), cwd=cwd or self.server.data, capture_output=True, check=False,
-                              timeout=timeout, env=clean_environment(STATE_DIRECTORY=str(self.state)),
+                              timeout=timeout, env=clean_environment(**self.environment()),
                               **as_user(self.user))
         run = Run(words, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
         check_run(run, expect)
@@ -79,22 +108,18 @@ class Archive:
     def fetch(self, name, destination, *options, expect=0, **more):
         return self.run("wal", "fetch", self.cluster, name, destination, *options, expect=expect, **more)
 
-    def wal_folder(self):
-        """Of the one system that archives."""
-        (folder,) = [p for p in (self.repository / self.cluster / "wal").iterdir() if p.is_dir()]
-        return folder
-
     def segments(self):
         found = {}
-        for path in self.repository.glob(f"{self.cluster}/wal/*/*/**/*.zst"):
-            found.setdefault(OBJECT.fullmatch(path.name).group(1), []).append(path)
+        for key in self.repository.keys(f"{self.cluster}/wal/"):
+            if key.endswith(".zst"):
+                found.setdefault(OBJECT.fullmatch(key).group(1), []).append(key)
         return found
 
-    def switch(self):
+    def switch(self, seconds=60):
         """Ends the segment; waits until it was archived. Returns its name."""
         name = self.server.psql("postgres", "select pg_create_restore_point('x'); "
                                             "select pg_walfile_name(pg_switch_wal())").split("\n")[-1]
-        self.wait_archived(name)
+        self.wait_archived(name, seconds)
         return name
 
     def wait_archived(self, name, seconds=60):
@@ -104,8 +129,8 @@ class Archive:
 
     def plain(self, name):
         """A stored file's bytes, read by zstd alone."""
-        (path,) = self.segments()[name]
-        return subprocess.run(["zstd", "-dcq", path], check=True, stdout=subprocess.PIPE).stdout
+        (key,) = self.segments()[name]
+        return zstd_plain(self.repository.read(key))
 
     def copy(self, name="copy"):
         """A base backup of the server without WAL, for recover()."""
@@ -121,8 +146,8 @@ class Archive:
         own(marker, self.user)
         return copy.start() if start else copy
 
-    def own_processes(self):
-        """Ids of the pgcairn processes of this archive."""
+    def own_processes(self, command=""):
+        """Ids of the pgcairn processes of this archive, or of those that run that command."""
         found = []
         for folder in Path("/proc").iterdir():
             if not folder.name.isdigit():
@@ -131,13 +156,14 @@ class Archive:
                 words = (folder / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if str(self.policy_file).encode() in words and not words[0].endswith(b"sh"):
+            if str(self.policy_file).encode() in words and not words[0].endswith(b"sh") and (
+                    not command or command.encode() in words):
                 found.append(int(folder.name))
         return found
 
-    def kill_one(self):
+    def kill_one(self, command=""):
         """kill -9 of one of them; whether there was one."""
-        for pid in self.own_processes():
+        for pid in self.own_processes(command):
             try:
                 os.kill(pid, signal.SIGKILL)
                 return True

@@ -42,8 +42,8 @@ set statement_timeout = 0; set lc_monetary = 'C'; set client_min_messages = warn
 
 
 def clean_environment(**extra):
-    """The caller's environment without what would steer libpq or pgcairn, in a neutral locale."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_", "LANG"))}
+    """The caller's environment without what would steer libpq, S3 clients or pgcairn, in a neutral locale."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "AWS_", "LC_", "LANG"))}
     env.pop("STATE_DIRECTORY", None)
     env.update(LC_ALL="C.UTF-8", TZ="UTC", **extra)
     return env
@@ -132,8 +132,9 @@ def private_install(root):
 class Server:
     """One PostgreSQL server. The superuser is postgres; the folder is gone after stop()."""
 
-    def __init__(self, name="main", config=None, port=None, initdb=(), origin=None):
-        """initdb: further options of it. origin: a server to make a copy of, without its WAL."""
+    def __init__(self, name="main", config=None, port=None, initdb=(), origin=None, data=None):
+        """initdb: further options of it. origin: a server to make a copy of, without its WAL. data: a data
+        directory that was restored."""
         self.name = name
         self.config = config or {}
         self.port = port or free_port()
@@ -148,7 +149,9 @@ class Server:
         self.bindir, self.sharedir = private_install(self.root / "install")
         self.socket_dir.mkdir()
         own(self.socket_dir, self.user)
-        if origin:
+        if data:
+            self.data = Path(data)
+        elif origin:
             self._copy(origin)
         else:
             self._initdb(initdb)

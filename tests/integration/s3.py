@@ -296,11 +296,12 @@ class Service:
 
     @classmethod
     def start(cls, tls=False):
+        """tls: True for a certificate of our own, or the files of one and of its key."""
         folder = Path(tempfile.mkdtemp(prefix="pgcairn-s3-"))
         try:
             port, certificate = free_ports(), (None, None)
             if tls:
-                certificate = make_certificate(folder)
+                certificate = make_certificate(folder) if tls is True else tls
             service = cls(f"{'https' if tls else 'http'}://localhost:{port}", "us-east-1", "pgcairn-test-key", SECRET,
                           certificate[0], folder)
             service.env = clean_environment(
@@ -315,6 +316,12 @@ class Service:
     @property
     def is_ours(self):
         return self.folder is not None
+
+    @property
+    def address(self):
+        """(host, port) of an endpoint that is ours."""
+        url = urlsplit(self.endpoint)
+        return url.hostname, url.port
 
     def script(self, word):
         done = subprocess.run(["sh", SERVER, word], env=self.env, capture_output=True, text=True, check=False)

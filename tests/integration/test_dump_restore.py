@@ -283,6 +283,7 @@ def test_big_table_is_split_and_comes_back(server, database, workspace, restored
 
 
 @pytest.mark.slow
+@pytest.mark.stores("file")
 def test_a_value_of_300_mb(server, database, workspace, restored):
     database("huge", """
         create table huge (id int, v text);

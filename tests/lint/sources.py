@@ -21,7 +21,7 @@ def files(*patterns):
 
 
 def c_files():
-    return files("src/*.c", "src/*.h", "tests/unit/*.c", "tests/unit/*.h", "tests/bench/*.c")
+    return files("src/*.c", "src/*.h", "tests/unit/*.c", "tests/unit/*.h", "tests/bench/*.c", "tests/tools/*.c")
 
 
 def read(name):

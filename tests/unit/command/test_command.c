@@ -294,6 +294,42 @@ static void test_help_behind_dashes(void **state)
     buf_clear(&ran);
 }
 
+/* Of "wal fetch" any status from 1 to 125 would tell PostgreSQL that WAL has ended. */
+static void test_what_a_restore_command_tells(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words[6];
+        int code, settled;
+    } ROWS[] = {
+        {{"pgcairn", "wal", "fetch", "shop"}, 0, 0},
+        {{"pgcairn", "wal", "fetch", "shop"}, ERR_NOT_FOUND, ERR_NOT_FOUND},
+        {{"pgcairn", "wal", "fetch", "shop"}, ERR_USAGE, ERR_DOUBT},
+        {{"pgcairn", "wal", "fetch", "shop"}, ERR_POLICY, ERR_DOUBT},
+        {{"pgcairn", "wal", "fetch", "shop"}, ERR_INTERRUPTED, ERR_DOUBT},
+        {{"pgcairn", "-x", "wal", "fetch", "shop"}, ERR_USAGE, ERR_DOUBT},
+        {{"pgcairn", "wal", "fetch", "shop", "--standby"}, ERR_DOUBT, ERR_FAILED},
+        {{"pgcairn", "wal", "fetch", "shop", "--standby"}, ERR_NOT_FOUND, ERR_NOT_FOUND},
+        {{"pgcairn", "wal", "push", "shop"}, ERR_USAGE, ERR_USAGE},
+        {{"pgcairn", "fetch", "wal"}, ERR_USAGE, ERR_USAGE},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(ROWS); i++) {
+        char *words[6];
+        int count = 0;
+        for (; count < 6 && ROWS[i].words[count]; count++)
+            words[count] = strdup(ROWS[i].words[count]);
+        struct error error = {.code = ROWS[i].code};
+        int settled = command_settle(count, words, ROWS[i].code, &error);
+        if (settled != ROWS[i].settled || error.code != ROWS[i].settled)
+            fail_msg("row %zu: %s", i, error_code_name(settled));
+        if (ROWS[i].code == ERR_USAGE && settled != ERR_USAGE)
+            assert_non_null(
+                strstr(error.hint, "pgcairn help")); /* the cure is still that of usage */
+        while (count > 0)
+            free(words[--count]);
+    }
+}
+
 static void test_print_json(void **state)
 {
     (void)state;
@@ -317,7 +353,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_calls),      cmocka_unit_test(test_result_comes_back),
         cmocka_unit_test(test_help),       cmocka_unit_test(test_help_behind_dashes),
-        cmocka_unit_test(test_print_json),
+        cmocka_unit_test(test_print_json), cmocka_unit_test(test_what_a_restore_command_tells),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -144,7 +144,7 @@ static void fill_stream(void)
     stream.length = 0;
     put_file("backup_label", 227);
     put_header("base/", '5', 0, 0700, "");
-    put_header("base/16384/", '5', 0, 0750, "");
+    put_header("./base/16384", '5', 0, 0750, "");
     put_file("base/16384/1259", 100000);
     put_file("base/16384/1260", 0);
     put_file("base/16384/2619", 300000);

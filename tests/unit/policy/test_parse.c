@@ -120,6 +120,15 @@ static const struct {
      "4:35: \"analyze\" must be true or false, not \"maybe\"\n"
      "4:50: \"tables\" must be a list of texts with at least one (leave it out for all)\n"
      "4:65: \"on_missed\" must be one of once, all, skip, not \"never\"\n"},
+    {CASE_HEAD
+     "jobs: {a: {type: wal, mode: pull, acknowledge: soon, slot: A-b, spool_limit: 1kB}}\n",
+     "4:29: \"mode\" must be one of push, receive, not \"pull\"\n"
+     "4:48: \"acknowledge\" must be one of stored, spooled, not \"soon\"\n"
+     "4:60: \"slot\" must be 1 to 63 lower-case letters, digits or \"_\", not \"A-b\"\n"
+     "4:78: \"spool_limit\" must be 0 or a size from 100.0 MB to 1.0 PB (500kB, 50MB, 1GiB), not "
+     "\"1kB\"\n"},
+    {CASE_HEAD "jobs: {a: {type: dump, mode: receive}}\n",
+     "4:24: \"mode\" has no meaning for a dump job (it is for: wal)\n"},
     {CASE_HEAD "jobs: {a: {type: dump, after: b, group: g, rto: 1h, hooks: {}, deny: []}}\n",
      "4:24: \"after\" is not available in this version\n"
      "4:34: \"group\" is not available in this version\n"

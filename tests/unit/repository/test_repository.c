@@ -156,6 +156,23 @@ static void test_manifest(void **state)
     json_decref(manifest);
 }
 
+/* What was stored and is gone, or of another size, before the manifest is written. */
+static void test_manifest_check_stored(void **state)
+{
+    struct repository *repository = *state;
+    const char *id = "20261121T020000Z-x7q2", *key = "shop/dumps/20261121T020000Z-x7q2/restore.sh";
+    char content[300] = {0};
+    json_t *manifest = fixture_manifest(id, NOW);
+    assert_fails(manifest_check_stored(repository, BACKUP_DUMP, id, manifest, &fixture_err),
+                 ERR_CONFLICT, "restore.sh\" was stored by this run with 300 bytes");
+    assert_ok(store_put(repository->store, key, content, 299, 0, &fixture_err));
+    assert_fails(manifest_check_stored(repository, BACKUP_DUMP, id, manifest, &fixture_err),
+                 ERR_CONFLICT, "restore.sh");
+    assert_ok(store_put(repository->store, key, content, sizeof(content), 0, &fixture_err));
+    assert_ok(manifest_check_stored(repository, BACKUP_DUMP, id, manifest, &fixture_err));
+    json_decref(manifest);
+}
+
 /* Nothing that a reader would call damaged is ever written. */
 static void test_manifest_refused(void **state)
 {
@@ -206,9 +223,13 @@ static void test_started(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ids),  FIXTURE_TEST(test_format),
-        FIXTURE_TEST(test_admit),    FIXTURE_TEST(test_adopt_first),
-        FIXTURE_TEST(test_manifest), FIXTURE_TEST(test_manifest_refused),
+        cmocka_unit_test(test_ids),
+        FIXTURE_TEST(test_format),
+        FIXTURE_TEST(test_admit),
+        FIXTURE_TEST(test_adopt_first),
+        FIXTURE_TEST(test_manifest),
+        FIXTURE_TEST(test_manifest_check_stored),
+        FIXTURE_TEST(test_manifest_refused),
         FIXTURE_TEST(test_started),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

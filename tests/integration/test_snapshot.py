@@ -1,0 +1,687 @@
+"""Snapshots and what is restored of them: the same cluster, at the moment that was asked for."""
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from archive import Archive
+from cairn import assert_error
+from compare import differences, schema_text, sequence_values, table_sums
+from pg import BINDIR, HERE, Server, as_user, clean_environment, own, wait_until
+
+JOBS = {"weekly": {"type": "snapshot", "schedule": "0 3 * * sun", "keep": {"within": "90d"}},
+        "prune": {"type": "prune", "schedule": "15 5 * * *"}}
+APP = HERE / "app.sql"
+MARKS = "create table marks (n int primary key, at timestamptz not null default clock_timestamp())"
+
+
+class Cluster:
+    """A server with an archive and the app's database, and what was restored of it."""
+
+    def __init__(self, name="snap", archiving=True, initdb=(), **config):
+        self.server = Server(name, config=config, initdb=initdb)
+        self.archive = Archive(self.server, jobs=JOBS)
+        settings = self.archive.settings(full_page_writes="on")
+        if not archiving:
+            settings.update(archive_mode="off", archive_command="")
+        self.server.configure(**settings)
+        self.server.start()
+        self.others = []
+        self.number = 0
+
+    def fill(self):
+        self.server.createdb("app")
+        self.server.load("app", APP, scale=1)
+        return self
+
+    def folder(self, name="data"):
+        """A place for a data directory: it is not there yet."""
+        self.number += 1
+        parent = self.server.root / f"restored-{self.number}"
+        parent.mkdir()
+        own(parent, self.server.user)
+        return parent / name
+
+    def snapshot(self, **options):
+        run = self.archive.run("run", "demo/weekly", json_output=True, **options)
+        return run.json["backup_id"] if run.rc == 0 else run
+
+    def manifest(self, snapshot):
+        return json.loads((self.path(snapshot) / "manifest.json").read_text())
+
+    def path(self, snapshot):
+        return self.archive.repository.path / "demo/snapshots" / snapshot
+
+    def restore(self, *arguments, folder=None, **options):
+        folder = folder or self.folder()
+        run = self.archive.run("restore", "snapshot", "demo", *arguments, "--target-dir", folder, **options)
+        return run if options.get("expect") else folder
+
+    def start(self, folder, **settings):
+        """The restored cluster as a server of its own, once recovery has ended."""
+        copy = Server("restored", data=folder)
+        self.others.append(copy)
+        copy.configure(archive_mode="off", **settings)
+        copy.start()
+        try:
+            copy.wait_for("select not pg_is_in_recovery()", seconds=60, what="the end of recovery")
+        except AssertionError as wrong:
+            raise AssertionError(f"{wrong}\n{copy.log.read_text()[-4000:]}") from None
+        return copy
+
+    def stop(self):
+        for other in self.others:
+            other.stop()
+        self.server.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Archives; tests take snapshots of it and leave the app's tables as they are."""
+    made = Cluster()
+    try:
+        yield made.fill()
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def clusters():
+    made = []
+
+    def make(name="snap", **options):
+        made.append(Cluster(name, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+UNLOGGED = """select format('%I.%I', n.nspname, c.relname) as name from pg_class c
+              join pg_namespace n on n.oid = c.relnamespace where c.relpersistence = 'u' and c.relkind = 'r'"""
+
+
+def assert_same(left, right, database="app"):
+    """Two servers hold the same database, but for unlogged tables, which recovery empties."""
+    unlogged = {row["name"] for row in left.json(database, UNLOGGED)}
+    sums = [{k: v for k, v in table_sums(s, database).items() if k not in unlogged} for s in (left, right)]
+    found = differences("rows of", *sums)
+    found += differences("sequence", sequence_values(left, database), sequence_values(right, database))
+    assert not found, "\n".join(found[:100])
+    assert table_sums(left, database), "no table: the comparison proves nothing"
+    assert schema_text(left, database) == schema_text(right, database)
+
+
+def verify(server, folder, *options):
+    """pg_verifybackup of a data directory that has not been started."""
+    done = subprocess.run([BINDIR / "pg_verifybackup", "-q", *options, folder], capture_output=True, text=True,
+                          check=False, cwd="/", env=clean_environment(), **as_user(server.user))
+    assert done.returncode == 0, done.stderr
+
+
+def now(server):
+    return server.value("postgres", "select to_char(clock_timestamp() at time zone 'UTC', "
+                                    "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+
+
+# -- a snapshot ------------------------------------------------------------------------------------
+
+
+def test_restored_is_the_same_and_accepted(cluster):
+    snapshot = cluster.snapshot()
+    run = cluster.archive.run("list", "demo", "--kind", "snapshot", json_output=True)
+    assert [b["state"] for b in run.json["backups"] if b["id"] == snapshot] == ["good"]
+    shown = cluster.archive.run("show", "demo", snapshot)
+    assert snapshot in shown.out and "0/" in shown.out
+    folder = cluster.restore(snapshot, "--immediate")
+    verify(cluster.server, folder)
+    assert not list(folder.glob("pgcairn*")) and not list(folder.glob("**/*.pgcairn"))
+    assert oct(folder.stat().st_mode & 0o777) == "0o700"
+    assert {oct(p.stat().st_mode & 0o777) for p in folder.rglob("*") if p.is_file()} == {"0o600"}
+    copy = cluster.start(folder)
+    assert_same(cluster.server, copy)
+    assert copy.value("postgres", "select timeline_id from pg_control_checkpoint()") > "1"
+
+
+def test_manifest_says_what_is_stored(cluster):
+    snapshot = cluster.snapshot()
+    manifest = cluster.manifest(snapshot)
+    folder = cluster.path(snapshot)
+    assert {o["name"] for o in manifest["objects"]} == {
+        p.name for p in folder.iterdir()} - {"manifest.json", "started.json"}
+    for entry in manifest["objects"]:
+        assert (folder / entry["name"]).stat().st_size == entry["size"]
+    assert manifest["bytes_stored"] == sum(o["size"] for o in manifest["objects"])
+    assert manifest["wal"]["segment_size"] == 16 << 20 and manifest["wal"]["timeline"] == 1
+    assert manifest["started_at"] < manifest["stopped_at"]
+    assert manifest["server"]["system_identifier"] == cluster.server.value(
+        "postgres", "select system_identifier from pg_control_system()")
+    assert not cluster.server.value("postgres", "select slot_name from pg_replication_slots")
+
+
+def test_script_restores_without_pgcairn(cluster):
+    snapshot = cluster.snapshot()
+    folder = cluster.folder()
+    place = folder.parent / "backup"
+    shutil.copytree(cluster.path(snapshot), place)
+    for path in (place, *place.iterdir()):
+        own(path, cluster.server.user)
+    done = subprocess.run(["sh", place / "restore.sh", folder], capture_output=True, check=False, cwd="/",
+                          env={"PATH": "/usr/bin:/bin"}, **as_user(cluster.server.user))
+    assert done.returncode == 0, done.stderr.decode()
+    verify(cluster.server, folder)
+    assert_same(cluster.server, cluster.start(folder))
+    again = subprocess.run(["sh", place / "restore.sh", folder], capture_output=True, check=False, cwd="/",
+                           env={"PATH": "/usr/bin:/bin"}, **as_user(cluster.server.user))
+    assert again.returncode == 1 and b"not empty" in again.stderr
+
+
+def test_script_sees_a_changed_volume(cluster):
+    folder = cluster.folder()
+    place = folder.parent / "backup"
+    shutil.copytree(cluster.path(cluster.snapshot()), place)
+    with open(place / "base-0001.tar.zst", "r+b") as volume:
+        volume.seek(1000)
+        volume.write(b"\0\1\2\3")
+    for path in (place, *place.iterdir()):
+        own(path, cluster.server.user)
+    done = subprocess.run(["sh", place / "restore.sh", folder], capture_output=True, check=False, cwd="/",
+                          env={"PATH": "/usr/bin:/bin"}, **as_user(cluster.server.user))
+    assert done.returncode != 0 and b"base-0001.tar.zst" in done.stderr + done.stdout
+    assert not folder.exists()
+
+
+def test_tablespaces_are_moved(clusters):
+    cluster = clusters()
+    fast = cluster.folder("fast space")
+    fast.mkdir()
+    own(fast, cluster.server.user)
+    cluster.server.psql("postgres", f"create tablespace fast location '{fast}'")
+    cluster.fill()
+    cluster.server.psql("app", "create table kept tablespace fast as select generate_series(1, 10000) n")
+    snapshot = cluster.snapshot()
+    run = cluster.restore(snapshot, "--immediate", expect=1)
+    assert_error(run, str(fast), "not empty")
+    moved = cluster.folder("moved")
+    run = cluster.restore(snapshot, "--immediate", "--tablespace", f"/nowhere={moved}", expect=2)
+    assert_error(run, "/nowhere")
+    folder = cluster.restore(snapshot, "--immediate", "--tablespace", f"{fast}={moved}")
+    verify(cluster.server, folder, "-i", "tablespace_map")
+    assert next(moved.iterdir()).name.startswith("PG_")
+    copy = cluster.start(folder)
+    assert_same(cluster.server, copy)
+    place = copy.value("app", "select pg_tablespace_location(oid) from pg_tablespace where spcname = 'fast'")
+    assert place == str(moved)
+    # restore.sh does the same.
+    script, spot = cluster.folder(), cluster.folder("spot")
+    subprocess.run(["sh", cluster.path(snapshot) / "restore.sh", script, f"{fast}={spot}"], check=True, cwd="/",
+                   env={"PATH": "/usr/bin:/bin"}, stdout=subprocess.DEVNULL, **as_user(cluster.server.user))
+    assert_same(cluster.server, cluster.start(script))
+
+
+def test_standby_is_a_source(clusters):
+    cluster = clusters().fill()
+    cluster.snapshot()
+    folder = cluster.restore("--standby")
+    assert (folder / "standby.signal").exists()
+    host = cluster.server.socket_dir
+    standby = Server("standby", data=folder)
+    cluster.others.append(standby)
+    standby.configure(archive_mode="off", primary_conninfo=f"host={host} port={cluster.server.port} user=postgres")
+    standby.start()
+    cluster.server.psql("app", "create table late as select 1 as a")
+    standby.wait_for("select to_regclass('late') is not null", database="app")
+    cluster.archive.policy["postgres"]["connection"] = standby.url()
+    cluster.archive.write()
+    snapshot = cluster.snapshot()
+    assert cluster.manifest(snapshot)["server"]["is_standby"]
+    copy = cluster.start(cluster.restore(snapshot, "--immediate"))
+    assert_same(cluster.server, copy)
+
+
+def test_under_load(clusters):
+    cluster = clusters()
+    cluster.server.createdb("app")
+    cluster.server.program("pgbench", "-i", "-s", "2", "-q", "app")
+    load = subprocess.Popen([BINDIR / "pgbench", "-c", "2", "-T", "20", "-n", "app"], stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL, env=cluster.server.environment("app"))
+    try:
+        time.sleep(1)
+        snapshot = cluster.snapshot()
+    finally:
+        load.send_signal(signal.SIGINT)
+        load.wait(30)
+    folder = cluster.restore(snapshot, "--immediate")
+    verify(cluster.server, folder)
+    copy = cluster.start(folder)
+    sums = {copy.value("app", f"select sum({c}) from {t}") for t, c in (
+        ("pgbench_accounts", "abalance"), ("pgbench_branches", "bbalance"), ("pgbench_tellers", "tbalance"))}
+    assert len(sums) == 1, sums
+    copy.program("pg_amcheck", "-d", "app", "--heapallindexed", "--install-missing")
+
+
+def test_damaged_blocks_are_told(clusters):
+    cluster = clusters(initdb=("--data-checksums",))
+    cluster.fill()
+    good = cluster.snapshot()
+    file = cluster.server.data / cluster.server.value("app", 'select pg_relation_filepath(oid) from pg_class '
+                                                      "where relkind = 'r' and relpages > 1 order by relpages desc limit 1")
+    cluster.server.psql("postgres", "checkpoint")
+    with open(file, "r+b") as damaged:
+        damaged.seek(8192 + 4000)
+        damaged.write(b"damage")
+    run = cluster.snapshot(expect=1)
+    assert run.json["outcome"] == "failed" and run.json["error"]["code"] == "corrupt"
+    assert file.name in run.err, "the notices name the file"
+    damaged = run.json["backup_id"]
+    states = {b["id"]: b["state"] for b in cluster.archive.run("list", "demo", json_output=True).json["backups"]}
+    assert states == {good: "good", damaged: "damaged"}
+    # Of its own accord nothing takes it; by its id it can be had.
+    plan = cluster.archive.run("restore", "snapshot", "demo", "--immediate", "--dry-run", "--target-dir",
+                               cluster.folder(), json_output=True).json["plan"]
+    assert plan["id"] == good
+    cluster.restore(damaged, "--immediate")
+
+
+# -- what is refused before anything is written ------------------------------------------------------
+
+
+def test_idle_server_ends_at_once(clusters):
+    """Even when nothing is archived: the snapshot does not wait for that."""
+    cluster = clusters()
+    cluster.server.psql("postgres", "alter system set archive_command = 'false'; select pg_reload_conf()")
+    began = time.monotonic()
+    cluster.snapshot()
+    assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize("config, words", [
+    ({"wal_level": "minimal", "max_wal_senders": 0}, ["max_wal_senders"]),
+    ({"wal_level": "replica", "max_wal_senders": 0}, ["max_wal_senders"]),
+])
+def test_settings_that_forbid_it(clusters, config, words):
+    cluster = clusters(archiving=False)
+    cluster.server.halt()
+    cluster.server.configure(**config)
+    cluster.server.start()
+    assert_error(cluster.snapshot(expect=3), *words)
+
+
+def test_no_right_to_replicate(clusters):
+    cluster = clusters()
+    cluster.server.psql("postgres", "create role plain login")
+    cluster.archive.policy["postgres"]["connection"] = cluster.server.url(user="plain")
+    cluster.archive.write()
+    assert_error(cluster.snapshot(expect=1), "alter role")
+
+
+def test_missing_hba_line(clusters):
+    cluster = clusters()
+    hba = cluster.server.data / "pg_hba.conf"
+    hba.write_text("\n".join(line for line in hba.read_text().splitlines() if "replication" not in line) + "\n")
+    cluster.server.psql("postgres", "select pg_reload_conf()")
+    run = cluster.snapshot(expect=3)
+    assert_error(run, "local replication postgres scram-sha-256")
+
+
+def test_without_a_free_slot(clusters):
+    cluster = clusters(max_replication_slots=1)
+    cluster.server.psql("postgres", "select pg_create_physical_replication_slot('taken')")
+    run = cluster.archive.run("run", "demo/weekly")
+    assert "slot" in run.err and "warning" in run.err
+
+
+def test_folders_that_are_refused(cluster):
+    snapshot = cluster.snapshot()
+    full = cluster.folder()
+    full.mkdir()
+    (full / "precious").write_text("x")
+    own(full, cluster.server.user)
+    assert_error(cluster.restore(snapshot, folder=full, expect=1), "precious", "nothing is overwritten")
+    assert [p.name for p in full.iterdir()] == ["precious"]
+    assert_error(cluster.restore(snapshot, folder=cluster.server.data, expect=1), "running")
+    assert_error(cluster.restore(snapshot, "--resume", expect=1), "no restore to go on with")
+    linked = cluster.folder()
+    linked.mkdir()
+    (linked / "pg_wal").symlink_to("/nowhere")
+    own(linked, cluster.server.user)
+    assert_error(cluster.restore(snapshot, folder=linked, expect=1), "pg_wal")
+    mount = cluster.folder()
+    (mount / "lost+found").mkdir(parents=True)
+    own(mount, cluster.server.user)
+    cluster.restore(snapshot, "--immediate", folder=mount)
+    verify(cluster.server, mount, "-i", "lost+found")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_root_gives_the_files_to_the_owner(cluster):
+    snapshot = cluster.snapshot()
+    folder = cluster.folder()
+    words = [cluster.archive.bin / "pgcairn", "-c", cluster.archive.policy_file, "restore", "snapshot", "demo",
+             snapshot, "--immediate", "--target-dir", folder]
+    refused = subprocess.run(words, capture_output=True, text=True, check=False, env=clean_environment())
+    assert refused.returncode == 1 and "install -d -m 700" in refused.stderr
+    folder.mkdir()
+    own(folder, cluster.server.user)
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, env=clean_environment())
+    owner = folder.stat().st_uid
+    assert owner != 0 and {p.lstat().st_uid for p in folder.rglob("*")} == {owner}
+    verify(cluster.server, folder)
+    assert_same(cluster.server, cluster.start(folder))
+
+
+def stored(cluster, snapshot, name):
+    path = cluster.path(snapshot) / name
+    os.chmod(path, 0o600)
+    return path
+
+
+@pytest.mark.parametrize("harm", ["cut", "changed", "gone", "list"])
+def test_stored_damage_is_found(cluster, harm):
+    snapshot = cluster.snapshot()
+    volume = stored(cluster, snapshot, "base-0001.tar.zst")
+    if harm == "cut":
+        os.truncate(volume, volume.stat().st_size // 2)
+    elif harm == "changed":
+        with open(volume, "r+b") as file:
+            file.seek(volume.stat().st_size // 2)
+            file.write(b"\0\0\0\0")
+    elif harm == "gone":
+        volume.unlink()
+    else:
+        volume = stored(cluster, snapshot, "backup_manifest")
+        volume.write_bytes(volume.read_bytes().replace(b'"Size": 8192', b'"Size": 8193', 1))
+    folder = cluster.folder()
+    run = cluster.restore(snapshot, "--immediate", folder=folder, expect=1)
+    assert_error(run, volume.name)
+    assert not (folder / "global/pg_control").exists()
+    shutil.rmtree(cluster.path(snapshot))
+
+
+# -- recovery to a moment ----------------------------------------------------------------------------
+
+
+class Marker(threading.Thread):
+    """Writes a row every few moments; knows by the server's clock when each was committed."""
+
+    def __init__(self, server):
+        super().__init__(daemon=True)
+        self.server, self.ends = server, threading.Event()
+        server.psql("postgres", MARKS)
+
+    def run(self):
+        with self.server.session("postgres") as session:
+            number = 0
+            while not self.ends.is_set():
+                number += 1
+                session.execute(f"insert into marks values ({number})")
+                time.sleep(0.05)
+
+    def stop(self):
+        self.ends.set()
+        self.join(30)
+
+
+def marks_until(server, moment):
+    return int(server.value("postgres", f"select count(*) from marks where at <= '{moment}'"))
+
+
+@pytest.fixture(scope="module")
+def history():
+    """A cluster with a snapshot, marks before and after it, a restore point, a mistake; all archived."""
+    cluster = Cluster("history")
+    try:
+        marker = Marker(cluster.server)
+        marker.start()
+        time.sleep(0.3)
+        cluster.before = now(cluster.server)
+        time.sleep(0.3)
+        cluster.first = cluster.snapshot()
+        cluster.moments = []
+        for _ in range(3):
+            time.sleep(0.4)
+            cluster.moments.append(now(cluster.server))
+            time.sleep(0.2)
+            cluster.archive.switch()
+        marker.stop()
+        cluster.count = int(cluster.server.value("postgres", "select count(*) from marks"))
+        cluster.lsn = cluster.server.value("postgres", "select pg_current_wal_insert_lsn()")
+        cluster.xid = cluster.server.value(
+            "postgres", "begin; insert into marks values (100001); select pg_current_xact_id(); commit")
+        cluster.server.psql("postgres", "select pg_create_restore_point('before the mistake')")
+        cluster.server.psql("postgres", "insert into marks values (100002); drop table marks")
+        cluster.archive.switch()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def count_marks(history, *arguments):
+    copy = history.start(history.restore(*arguments))
+    try:
+        return int(copy.value("postgres", "select count(*) from marks"))
+    finally:
+        copy.stop()
+
+
+def test_to_a_time(history):
+    moment = random.choice(history.moments)
+    plan = history.archive.run("restore", "snapshot", "demo", "--to", moment, "--dry-run", "--target-dir",
+                               history.folder(), json_output=True).json["plan"]
+    assert plan["id"] == history.first and plan["wal"]["segments"] > 0
+    copy = history.start(history.restore("--to", moment))
+    rows = copy.value("postgres", f"select count(*), count(*) filter (where at <= '{moment}') from marks")
+    copy.stop()
+    total, until = map(int, rows.split("|"))
+    # The row is stamped a moment before its commit is.
+    assert until - 1 <= total <= until and total > 0
+
+
+def test_to_a_position(history):
+    assert count_marks(history, "--to-lsn", history.lsn) == history.count
+
+
+def test_to_a_transaction(history):
+    assert count_marks(history, history.first, "--to-xid", history.xid) == history.count + 1
+
+
+def test_before_a_transaction(history):
+    assert count_marks(history, history.first, "--to-xid", history.xid, "--exclusive") == history.count
+
+
+def test_to_a_restore_point(history):
+    assert count_marks(history, history.first, "--to-name", "before the mistake") == history.count + 1
+
+
+def test_to_the_end(history):
+    copy = history.start(history.restore())
+    assert copy.value("postgres", "select to_regclass('marks') is null") == "t"
+    copy.stop()
+
+
+def test_what_cannot_be_reached(history):
+    folder = history.folder()
+    run = history.restore("--to", history.before, folder=folder, expect=1)
+    assert_error(run, history.first, "oldest")
+    later = datetime.now(timezone.utc) + timedelta(hours=1)
+    assert_error(history.restore("--to", later.isoformat(), folder=folder, expect=2), "future")
+    soon = now(history.server)
+    assert_error(history.restore("--to", soon, folder=folder, expect=1), "ends before")
+    assert_error(history.restore("--to-lsn", "FF/0", folder=folder, expect=1), "ends before")
+    assert_error(history.restore("--timeline", "7", folder=folder, expect=1), "timeline 7")
+    assert_error(history.restore("20200101T000000Z-aaaa", folder=folder, expect=1), "20200101T000000Z-aaaa")
+    assert_error(history.restore("--to-lsn", "x", folder=folder, expect=2), "x")
+    assert_error(history.restore("--to", history.before, "--immediate", folder=folder, expect=2), "exclude")
+    assert not folder.exists()
+
+
+def test_second_timeline_and_a_gap(clusters):
+    """A recovered cluster archives its new timeline; later recovery follows it, and stops before a gap."""
+    cluster = clusters("lines")
+    cluster.server.psql("postgres", MARKS + "; insert into marks values (1)")
+    cluster.snapshot()
+    cluster.server.psql("postgres", "insert into marks values (2)")
+    cluster.archive.switch()
+    moment = now(cluster.server)
+    cluster.server.psql("postgres", "insert into marks values (3)")
+    cluster.archive.switch()
+    cluster.server.halt()
+    # The new primary replaces the old one.
+    folder = cluster.restore("--to", moment)
+    primary = Server("primary", data=folder)
+    cluster.others.append(primary)
+    primary.start()
+    primary.wait_for("select not pg_is_in_recovery()", seconds=60)
+    primary.psql("postgres", "insert into marks values (4)")
+    archive = cluster.archive
+    archive.server = primary
+    archive.policy["postgres"]["connection"] = primary.url()
+    archive.write()
+    third = archive.switch()
+    primary.psql("postgres", "insert into marks values (5)")
+    archive.switch()
+    primary.psql("postgres", "insert into marks values (6)")
+    archive.switch()
+    copy = cluster.start(cluster.restore())
+    assert copy.value("postgres", "select string_agg(n::text, ',' order by n) from marks") == "1,2,4,5,6"
+    copy.stop()
+    copy = cluster.start(cluster.restore("--timeline", "1"))
+    assert copy.value("postgres", "select string_agg(n::text, ',' order by n) from marks") == "1,2,3"
+    copy.stop()
+    for key in archive.segments()[third]:
+        (archive.repository.path / key).unlink()
+    run = cluster.restore(expect=1)
+    assert_error(run, third, "--to")
+    second = cluster.snapshot()
+    copy = cluster.start(cluster.restore())
+    assert copy.value("postgres", "select count(*) from marks") == "5"
+    copy.stop()
+    assert cluster.manifest(second)["wal"]["timeline"] == 2
+
+
+# -- interruptions -----------------------------------------------------------------------------------
+
+
+def kill_after(cluster, seconds, *words):
+    """kill -9 of a run of pgcairn after that time; whether it came before its end."""
+    process = subprocess.Popen([str(w) for w in (cluster.archive.bin / "pgcairn", "-c", cluster.archive.policy_file,
+                                                 *words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               env=clean_environment(STATE_DIRECTORY=str(cluster.archive.state)), cwd="/",
+                               **as_user(cluster.server.user))
+    try:
+        process.wait(seconds)
+        return False
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return True
+
+
+def test_killed_snapshots(cluster):
+    """Whatever was killed is no backup; the next run says so and is one."""
+    began = time.monotonic()
+    good = {cluster.snapshot()}
+    whole = time.monotonic() - began
+    killed = sum(kill_after(cluster, random.uniform(0.1, 1) * whole, "run", "demo/weekly") for _ in range(6))
+    assert killed, "every run was too fast to be killed"
+    cluster.server.wait_for("select count(*) = 0 from pg_replication_slots")
+    snapshot = cluster.snapshot()
+    states = {b["id"]: b["state"] for b in cluster.archive.run("list", "demo", json_output=True).json["backups"]}
+    assert states[snapshot] == "good" and set(states.values()) <= {"good", "unfinished"}
+    assert good <= set(states)
+    folder = cluster.restore(snapshot, "--immediate")
+    verify(cluster.server, folder)
+
+
+def test_killed_restores_go_on(cluster):
+    """A killed restore does not start, is not overwritten by another, and goes on with --resume."""
+    snapshot, other = cluster.snapshot(), cluster.snapshot()
+    began = time.monotonic()
+    cluster.restore(snapshot, "--immediate")
+    whole = time.monotonic() - began
+    folder = cluster.folder()
+    mark, control = folder / "pgcairn-restore.json", folder / "global/pg_control"
+    words = ["restore", "snapshot", "demo", snapshot, "--immediate", "--target-dir", folder]
+    killed = 0
+    for _ in range(8):
+        resume = ["--resume"] if mark.exists() else []
+        if not kill_after(cluster, random.uniform(0.3, 1) * whole, *words, *resume):
+            break
+        killed += mark.exists()
+        assert not control.exists() or (folder / "recovery.signal").exists()
+    if mark.exists():
+        assert_error(cluster.restore(snapshot, folder=folder, expect=1), "--resume")
+        assert_error(cluster.restore(other, "--resume", folder=folder, expect=1), snapshot)
+        cluster.restore(snapshot, "--immediate", "--resume", folder=folder)
+    elif not control.exists():
+        cluster.restore(snapshot, "--immediate", folder=folder)
+    assert killed, "no restore was killed while it wrote"
+    verify(cluster.server, folder)
+    assert_same(cluster.server, cluster.start(folder))
+
+
+def test_a_full_disk(cluster):
+    """Not enough room is seen before anything is written; one that fills up meanwhile leaves no pg_control."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts")
+    snapshot = cluster.snapshot()
+    size = sum(o["plain_bytes"] for o in cluster.manifest(snapshot)["objects"])
+    mount = cluster.folder()
+    mount.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size // 2}", "tmpfs", mount], check=False,
+                          capture_output=True)
+    if made.returncode:
+        pytest.skip("mounts are not allowed here")
+    try:
+        own(mount, cluster.server.user)
+        assert_error(cluster.restore(snapshot, "--immediate", folder=mount, expect=1), "MB free")
+        assert not list(mount.iterdir())
+        # Room at the beginning, taken by another one then.
+        subprocess.run(["mount", "-o", f"remount,size={size * 2}", mount], check=True)
+        filling = threading.Thread(target=lambda: subprocess.run(
+            ["mount", "-o", f"remount,size={size // 3}", mount], check=False))
+        words = [cluster.archive.bin / "pgcairn", "-c", cluster.archive.policy_file, "restore", "snapshot", "demo",
+                 snapshot, "--immediate", "--target-dir", mount, "--jobs", "1"]
+        process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+                                   env=clean_environment())
+        wait_until((mount / "pgcairn-restore.json").exists, what="the restore began")
+        filling.start()
+        _, text = process.communicate(timeout=60)
+        filling.join()
+        if process.returncode == 0:
+            pytest.skip("the restore was faster than the disk filled up")
+        assert "No space left" in text and "--resume" in text and not (mount / "global/pg_control").exists()
+        subprocess.run(["mount", "-o", f"remount,size={size * 2}", mount], check=True)
+        subprocess.run([*words, "--resume"], check=True, stdout=subprocess.DEVNULL, env=clean_environment())
+        verify(cluster.server, mount)
+    finally:
+        subprocess.run(["umount", mount], check=False)
+
+
+# -- the preflight -----------------------------------------------------------------------------------
+
+
+def checks(cluster, expect=0):
+    run = cluster.archive.run("check", "demo", json_output=True, expect=expect)
+    return {c["id"]: c for c in run.json["checks"]}
+
+
+def test_check_tells_what_is_missing(clusters):
+    cluster = clusters(max_replication_slots=1)
+    found = checks(cluster)
+    assert found["snapshot"]["status"] == found["snapshot slot"]["status"] == "pass"
+    cluster.server.psql("postgres", "select pg_create_physical_replication_slot('taken'); create role plain login")
+    assert checks(cluster)["snapshot slot"]["status"] == "warn"
+    cluster.archive.policy["jobs"]["weekly"]["connection"] = cluster.server.url(user="plain")
+    cluster.archive.write()
+    assert "alter role" in checks(cluster, expect=1)["snapshot"]["cure"]
+    cluster.server.psql("postgres", "create role rds_superuser")
+    found = checks(cluster, expect=1)["snapshot"]
+    assert found["status"] == "fail" and "Amazon RDS" in found["cure"] and "dumps" in found["cure"]

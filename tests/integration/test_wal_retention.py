@@ -1,0 +1,152 @@
+"""WAL and snapshots of a real server as they grow old: what a prune keeps, deletes, and what can be recovered then."""
+import json
+from datetime import datetime, timedelta
+
+import pytest
+from archive import Archive
+from cairn import assert_error
+from pg import Server
+
+FILL = "create table if not exists t (a int, b text); insert into t select g, md5(g::text) from generate_series(1, 5000) g"
+JOBS = {"wal": {"type": "wal", "schedule": "0 * * * *", "keep": {"within": "2h"}, "mode": "push", "timeout": "60s"},
+        "weekly": {"type": "snapshot", "schedule": "0 * * * *", "keep": {"last": 1}},
+        "prune": {"type": "prune", "schedule": "15 5 * * *"}}
+
+
+@pytest.fixture
+def archive():
+    server = Server("walretention")
+    try:
+        made = Archive(server, jobs=JOBS)
+        server.configure(**made.settings())
+        server.start()
+        server.psql("postgres", FILL)
+        yield made
+    finally:
+        server.stop()
+
+
+def earlier(text, hours):
+    return (datetime.fromisoformat(text.replace("Z", "+00:00")) - timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def age(archive, snapshot, hours):
+    """Makes a snapshot one that was taken so many hours ago."""
+    path = archive.repository.path / "demo/snapshots" / snapshot / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for key in ("started_at", "completed_at", "stopped_at"):
+        manifest[key] = earlier(manifest[key], hours)
+    path.chmod(0o600)
+    path.write_text(json.dumps(manifest))
+
+
+def take(archive, hours=0):
+    """A snapshot of that age with some WAL behind it; its id and its first segment."""
+    made = archive.run("run", "demo/weekly", json_output=True).json["backup_id"]
+    manifest = json.loads((archive.repository.path / "demo/snapshots" / made / "manifest.json").read_text())
+    if hours:
+        age(archive, made, hours)
+    for _ in range(3):
+        archive.server.psql("postgres", FILL)
+        archive.switch()
+    return made, f"{1:08X}{0:08X}{int(manifest['wal']['start_lsn'].split('/')[1], 16) >> 24:08X}"
+
+
+def stored(archive):
+    return sorted(name for name in archive.segments() if len(name) == 24)
+
+
+def decisions(archive, *options, **more):
+    return archive.run("prune", "demo", *options, json_output=True, **more).json
+
+
+def test_a_window_moves_on(archive):
+    archive.switch()
+    oldest, _ = take(archive, hours=9)
+    anchor, first_needed = take(archive, hours=5)
+    newest, _ = take(archive)
+    archive.run("run", "demo/wal")
+    before = stored(archive)
+    assert before[0] < first_needed
+
+    plan = decisions(archive)
+    wal = [d for d in plan["decisions"] if d["kind"] == "wal"]
+    assert [(d["action"], d["rule"]) for d in wal] == [("delete", "expired"), ("keep", "window")]
+    assert wal[0]["id"] == f"{before[0]}-{before[before.index(first_needed) - 1]}" and anchor in wal[0]["reason"]
+    assert wal[1]["first"] == first_needed and wal[1]["last"] == before[-1]
+    kept = {d["id"]: (d["action"], d["rule"]) for d in plan["decisions"] if d["kind"] == "snapshot"}
+    assert kept == {oldest: ("delete", "expired"), anchor: ("keep", "anchor"), newest: ("keep", "last")}
+    assert "segments of WAL" in archive.run("prune", "demo").out and stored(archive) == before
+
+    archive.switch()  # more WAL makes it no other plan
+    applied = decisions(archive, "--apply", "--plan", plan["plan_hash"])
+    assert applied["deleted"] == 1 and applied["wal_deleted"] >= before.index(first_needed)
+    assert stored(archive)[0] == first_needed
+    assert [d for d in decisions(archive)["decisions"] if d["action"] == "delete"] == []
+    assert "evidence" in {p.parent.name for p in (archive.repository.path / "demo/evidence").iterdir()}
+
+    # What was pruned is not missed, by the job and by all that show it.
+    archive.run("run", "demo/wal")
+    listed = archive.run("list", "demo", json_output=True).json
+    assert [t["first"] for t in listed["wal"]] == [first_needed] and listed["wal"][0]["gaps"] == []
+    (window,) = listed["recovery_windows"]
+    assert window["anchor"] == anchor and window["open"]
+    text = archive.run("list", "demo", "--kind", "wal").out
+    assert first_needed in text and "recovery window" in text and "snapshot" not in text.splitlines()[0]
+    shown = archive.run("show", "demo", anchor).out
+    assert "timeline 1 from" in shown and "data directory" in shown
+    simulated = archive.run("simulate", "demo", "--days", "3", json_output=True).json
+    assert simulated["recovery_window"]["min_s"] >= 2 * 3600 and "wal" in simulated["jobs"]
+
+
+def test_a_standalone_snapshot_keeps_what_it_holds(archive):
+    oldest, its_first = take(archive, hours=9)
+    archive.run("hold", "add", "demo", oldest, "--reason", "a test")
+    anchor, first_needed = take(archive, hours=5)
+    archive.run("run", "demo/wal")
+    archive.run("prune", "demo", "--apply")
+    left = stored(archive)
+    assert its_first in left and first_needed in left
+    between = [n for n in left if its_first < n < first_needed]
+    assert len(between) <= 1  # the one in which the held snapshot ends, where it is another
+    archive.run("run", "demo/wal")  # the hole is a pruned one
+    seen = archive.run("wal", "status", "demo", json_output=True).json
+    assert {g["state"] for g in seen["timelines"][0]["gaps"]} == {"expired"}
+    assert [w["anchor"] for w in seen["recovery_windows"]] == [oldest, anchor]
+
+
+def test_wal_lost_inside_the_window_is_no_pruned_wal(archive):
+    take(archive, hours=9)
+    _, first_needed = take(archive, hours=5)
+    archive.run("run", "demo/wal")
+    archive.run("prune", "demo", "--apply")
+    (path,) = archive.segments()[first_needed]
+    path.unlink()
+    assert_error(archive.run("run", "demo/wal", expect=1), "WAL is lost", first_needed)
+
+
+def test_without_its_wal_json_nothing_is_deleted(archive):
+    take(archive, hours=9)
+    take(archive, hours=5)
+    archive.run("run", "demo/wal")
+    before = stored(archive)
+    (archive.wal_folder() / "wal.json").unlink()
+    assert_error(archive.run("prune", "demo", "--apply", expect=3), "wal.json")
+    assert_error(archive.run("run", "demo/prune", expect=(1, 3)), "wal.json")
+    assert stored(archive) == before
+
+
+def test_two_clusters_on_one_prefix(archive):
+    """Of the same name but for one letter, and of one server: neither touches the other's."""
+    other = Archive(archive.server, cluster="demo-b", repository=archive.repository, jobs=JOBS, name="other")
+    take(archive, hours=9)
+    _, first_needed = take(archive, hours=5)
+    archive.run("run", "demo/wal")
+    for name in sorted(p.name for p in (archive.server.data / "pg_wal").iterdir() if len(p.name) == 24)[:1]:
+        other.run("wal", "push", "demo-b", f"pg_wal/{name}")
+    theirs = {p: p.read_bytes() for p in (archive.repository.path / "demo-b").rglob("*") if p.is_file()}
+    archive.run("prune", "demo", "--apply")
+    assert stored(archive)[0] == first_needed
+    assert {p: p.read_bytes() for p in (archive.repository.path / "demo-b").rglob("*") if p.is_file()} == theirs
+    plan = other.run("prune", "demo-b", json_output=True).json
+    assert [d["rule"] for d in plan["decisions"]] == ["no-anchor"] and plan["warnings"]

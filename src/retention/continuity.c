@@ -22,8 +22,9 @@ struct judging {
     size_t link_count;
     struct wal_anchor *anchors; /* on the chain, by their start */
     size_t anchor_count;
-    uint64_t start;      /* the first segment that is needed */
-    int64_t previous_us; /* when what lies before the next gap was stored */
+    uint64_t start;                          /* the first segment that is needed */
+    int64_t previous_us;                     /* when what lies before the next gap was stored */
+    const struct continuity_gap *window_gap; /* that ends the last window; NULL: none does */
     size_t gap_allocated, window_allocated;
 };
 
@@ -346,6 +347,14 @@ static const struct continuity_gap *first_gap(const struct judging *judging,
     return NULL;
 }
 
+/* Whether the WAL that a recovery from this anchor begins with is itself missing. */
+static bool lies_in(const struct judging *judging, const struct continuity_gap *gap,
+                    const struct wal_anchor *anchor)
+{
+    int64_t size = judging->facts->segment_size;
+    return gap && wal_segment_at(anchor->start_lsn, size) >= wal_segment_number(&gap->first, size);
+}
+
 static int add_window(struct judging *judging, const struct wal_anchor *anchor, struct error *err)
 {
     struct continuity *continuity = judging->continuity;
@@ -355,7 +364,12 @@ static int add_window(struct judging *judging, const struct wal_anchor *anchor, 
         to_us = anchor->end_us;
     struct continuity_window *last =
         continuity->window_count ? &continuity->windows[continuity->window_count - 1] : NULL;
-    if (last && anchor->end_us <= last->to_us) {
+    bool is_behind_gap = last && (judging->window_gap != gap || lies_in(judging, gap, anchor));
+    judging->window_gap = gap;
+    /* When WAL was stored tells but roughly when it was written: before this snapshot ended. */
+    if (is_behind_gap && last->to_us > anchor->end_us)
+        last->to_us = anchor->end_us;
+    if (last && !is_behind_gap) {
         last->to_us = to_us > last->to_us ? to_us : last->to_us;
         last->is_open = last->is_open || !gap;
         return 0;

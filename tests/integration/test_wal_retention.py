@@ -3,9 +3,9 @@ import json
 from datetime import datetime, timedelta
 
 import pytest
-from archive import Archive
+from archive import Archive, hex_name
 from cairn import assert_error
-from pg import Server
+from pg import Server, own
 
 FILL = "create table if not exists t (a int, b text); insert into t select g, md5(g::text) from generate_series(1, 5000) g"
 JOBS = {"wal": {"type": "wal", "schedule": "0 * * * *", "keep": {"within": "2h"}, "mode": "push", "timeout": "60s"},
@@ -14,10 +14,10 @@ JOBS = {"wal": {"type": "wal", "schedule": "0 * * * *", "keep": {"within": "2h"}
 
 
 @pytest.fixture
-def archive():
+def archive(store):
     server = Server("walretention")
     try:
-        made = Archive(server, jobs=JOBS)
+        made = Archive(server, jobs=JOBS, store=store)
         server.configure(**made.settings())
         server.start()
         server.psql("postgres", FILL)
@@ -27,33 +27,43 @@ def archive():
 
 
 def earlier(text, hours):
-    return (datetime.fromisoformat(text.replace("Z", "+00:00")) - timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moved = datetime.fromisoformat(text.replace("Z", "+00:00")) - timedelta(hours=hours)
+    return moved.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def manifest_key(snapshot):
+    return f"demo/snapshots/{snapshot}/manifest.json"
 
 
 def age(archive, snapshot, hours):
     """Makes a snapshot one that was taken so many hours ago."""
-    path = archive.repository.path / "demo/snapshots" / snapshot / "manifest.json"
-    manifest = json.loads(path.read_text())
-    for key in ("started_at", "completed_at", "stopped_at"):
-        manifest[key] = earlier(manifest[key], hours)
-    path.chmod(0o600)
-    path.write_text(json.dumps(manifest))
+    def change(data):
+        manifest = json.loads(data)
+        for key in ("started_at", "completed_at", "stopped_at"):
+            manifest[key] = earlier(manifest[key], hours)
+        return json.dumps(manifest).encode()
+    archive.repository.rewrite(manifest_key(snapshot), change)
 
 
 def take(archive, hours=0):
     """A snapshot of that age with some WAL behind it; its id and its first segment."""
     made = archive.run("run", "demo/weekly", json_output=True).json["backup_id"]
-    manifest = json.loads((archive.repository.path / "demo/snapshots" / made / "manifest.json").read_text())
+    start = json.loads(archive.repository.read(manifest_key(made)))["wal"]["start_lsn"]
     if hours:
         age(archive, made, hours)
     for _ in range(3):
         archive.server.psql("postgres", FILL)
         archive.switch()
-    return made, f"{1:08X}{0:08X}{int(manifest['wal']['start_lsn'].split('/')[1], 16) >> 24:08X}"
+    return made, hex_name(1, int(start.split("/")[1], 16) >> 24)
 
 
 def stored(archive):
     return sorted(name for name in archive.segments() if len(name) == 24)
+
+
+def lose(archive, name):
+    (key,) = archive.segments()[name]
+    archive.repository.delete(key)
 
 
 def decisions(archive, *options, **more):
@@ -83,7 +93,10 @@ def test_a_window_moves_on(archive):
     assert applied["deleted"] == 1 and applied["wal_deleted"] >= before.index(first_needed)
     assert stored(archive)[0] == first_needed
     assert [d for d in decisions(archive)["decisions"] if d["action"] == "delete"] == []
-    assert "evidence" in {p.parent.name for p in (archive.repository.path / "demo/evidence").iterdir()}
+    records = [json.loads(archive.repository.read(k)) for k in archive.repository.keys("demo/evidence/")]
+    assert [r["type"] for r in records][-2:] == ["wal_removed", "backup_removed"]
+    (pruned,) = records[-2]["body"]["ranges"]
+    assert (pruned["first"], pruned["last"]) == (wal[0]["first"], wal[0]["last"])
 
     # What was pruned is not missed, by the job and by all that show it.
     archive.run("run", "demo/wal")
@@ -94,7 +107,7 @@ def test_a_window_moves_on(archive):
     text = archive.run("list", "demo", "--kind", "wal").out
     assert first_needed in text and "recovery window" in text and "snapshot" not in text.splitlines()[0]
     shown = archive.run("show", "demo", anchor).out
-    assert "timeline 1 from" in shown and "data directory" in shown
+    assert "WAL         timeline 1, " in shown
     simulated = archive.run("simulate", "demo", "--days", "3", json_output=True).json
     assert simulated["recovery_window"]["min_s"] >= 2 * 3600 and "wal" in simulated["jobs"]
 
@@ -120,8 +133,7 @@ def test_wal_lost_inside_the_window_is_no_pruned_wal(archive):
     _, first_needed = take(archive, hours=5)
     archive.run("run", "demo/wal")
     archive.run("prune", "demo", "--apply")
-    (path,) = archive.segments()[first_needed]
-    path.unlink()
+    lose(archive, first_needed)
     assert_error(archive.run("run", "demo/wal", expect=1), "WAL is lost", first_needed)
 
 
@@ -130,7 +142,8 @@ def test_without_its_wal_json_nothing_is_deleted(archive):
     take(archive, hours=5)
     archive.run("run", "demo/wal")
     before = stored(archive)
-    (archive.wal_folder() / "wal.json").unlink()
+    (key,) = archive.repository.find("wal.json", "demo/wal/")
+    archive.repository.delete(key)
     assert_error(archive.run("prune", "demo", "--apply", expect=3), "wal.json")
     assert_error(archive.run("run", "demo/prune", expect=(1, 3)), "wal.json")
     assert stored(archive) == before
@@ -144,9 +157,34 @@ def test_two_clusters_on_one_prefix(archive):
     archive.run("run", "demo/wal")
     for name in sorted(p.name for p in (archive.server.data / "pg_wal").iterdir() if len(p.name) == 24)[:1]:
         other.run("wal", "push", "demo-b", f"pg_wal/{name}")
-    theirs = {p: p.read_bytes() for p in (archive.repository.path / "demo-b").rglob("*") if p.is_file()}
+    theirs = {key: archive.repository.read(key) for key in archive.repository.keys("demo-b/")}
     archive.run("prune", "demo", "--apply")
     assert stored(archive)[0] == first_needed
-    assert {p: p.read_bytes() for p in (archive.repository.path / "demo-b").rglob("*") if p.is_file()} == theirs
+    assert {key: archive.repository.read(key) for key in archive.repository.keys("demo-b/")} == theirs
     plan = other.run("prune", "demo-b", json_output=True).json
     assert [d["rule"] for d in plan["decisions"]] == ["no-anchor"] and plan["warnings"]
+
+
+def test_what_is_left_recovers(archive):
+    """A moment just behind the anchor, to which the newest snapshot does not lead."""
+    take(archive, hours=9)
+    anchor, _ = take(archive, hours=5)
+    rows = archive.server.value("postgres", "select count(*) from t")
+    moment = archive.server.value("postgres", "select clock_timestamp()")
+    archive.server.psql("postgres", "delete from t")
+    take(archive)
+    archive.run("run", "demo/wal")
+    assert decisions(archive, "--apply")["wal_deleted"] > 0
+    folder = archive.server.root / "restored" / "data"
+    folder.parent.mkdir()
+    own(folder.parent, archive.server.user)
+    run = archive.run("restore", "snapshot", "demo", "--to", moment, "--target-dir", folder)
+    assert anchor in run.out + run.err
+    copy = Server("restored", data=folder)
+    try:
+        copy.configure(archive_mode="off")
+        copy.start()
+        copy.wait_for("select not pg_is_in_recovery()", seconds=60, what="the end of recovery")
+        assert copy.value("postgres", "select count(*) from t") == rows
+    finally:
+        copy.stop()

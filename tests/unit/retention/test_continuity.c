@@ -170,6 +170,30 @@ static void test_windows_around_a_gap(void **state)
     continuity_clear(&found);
 }
 
+/* WAL that was stored late, after an outage, does not close the gap behind it. */
+static void test_windows_are_disjoint(void **state)
+{
+    (void)state;
+    store(1, 3, 9); /* stored at 9 minutes, when the second snapshot had ended long ago */
+    store(1, 12, 30);
+    static const struct wal_anchor ANCHORS[] = {
+        {"first", 1, LSN(3) + 40, LSN(3) + 900, 1 * US_PER_MINUTE},
+        {"second", 1, LSN(14) + 40, LSN(14) + 900, 4 * US_PER_MINUTE},
+        {"third", 1, LSN(15) + 40, LSN(15) + 900, 50 * US_PER_MINUTE},
+    };
+    struct continuity_question question = {.timeline = 1,
+                                           .lsn = LSN(31),
+                                           .now_us = HOUR,
+                                           .anchors = ANCHORS,
+                                           .anchor_count = ARRAY_SIZE(ANCHORS)};
+    struct continuity found = judge(&question);
+    assert_int_equal(found.window_count, 2);
+    assert_true(found.windows[0].to_us == 4 * US_PER_MINUTE && !found.windows[0].is_open);
+    assert_true(found.windows[1].from_us == 4 * US_PER_MINUTE && found.windows[1].is_open);
+    assert_int_equal(found.windows[1].to_us, 50 * US_PER_MINUTE);
+    continuity_clear(&found);
+}
+
 /* What was there before the oldest snapshot needs not be whole. */
 static void test_it_begins_at_the_oldest_anchor(void **state)
 {
@@ -275,6 +299,8 @@ static void test_pruned(void **state)
     assert_int_equal(facts_wal_add_pruned(stored, 12, 17, NULL), 0);
     static const struct wal_anchor ANCHORS[] = {
         {"old", 1, LSN(2) + 40, LSN(2) + 900, 3 * US_PER_MINUTE},
+        {"alone", 1, LSN(7) + 40, LSN(7) + 900, 8 * US_PER_MINUTE},
+        {"alone too", 1, LSN(8) + 40, LSN(8) + 900, 9 * US_PER_MINUTE},
         {"anchor", 1, LSN(20) + 40, LSN(20) + 900, 21 * US_PER_MINUTE},
     };
     struct continuity_question question = {.timeline = 1,
@@ -292,10 +318,12 @@ static void test_pruned(void **state)
     assert_int_equal(found.lost_gaps, 2);
     assert_int_equal(found.pending_gaps, 0);
     assert_int_equal(found.missing_segments, 4);
-    assert_int_equal(found.window_count, 2); /* a moment, and what the anchor reaches */
-    assert_true(found.windows[0].from_us == 3 * US_PER_MINUTE &&
-                found.windows[0].to_us == 3 * US_PER_MINUTE);
-    assert_true(found.windows[1].from_us == 21 * US_PER_MINUTE && found.windows[1].is_open);
+    assert_int_equal(found.window_count, 4); /* three moments, and what the anchor reaches */
+    static const int64_t MOMENTS[] = {3, 8, 9};
+    for (size_t i = 0; i < ARRAY_SIZE(MOMENTS); i++)
+        assert_true(found.windows[i].from_us == MOMENTS[i] * US_PER_MINUTE &&
+                    found.windows[i].to_us == MOMENTS[i] * US_PER_MINUTE);
+    assert_true(found.windows[3].from_us == 21 * US_PER_MINUTE && found.windows[3].is_open);
     continuity_clear(&found);
 }
 
@@ -315,6 +343,7 @@ int main(void)
         TEST(test_gap_at_a_switch),
         TEST(test_unknown_history),
         TEST(test_pruned),
+        TEST(test_windows_are_disjoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

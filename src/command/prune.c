@@ -66,6 +66,19 @@ static json_t *decision_json(const struct retention_decision *decision)
                      json_instant(decision->started_us), "until", json_instant(decision->until_us));
 }
 
+static json_t *wal_json(const struct retention_wal *wal)
+{
+    char first[WAL_NAME_MAX], last[WAL_NAME_MAX];
+    struct wal_name from = wal_segment_name(wal->timeline, wal->first, wal->wal->segment_size);
+    struct wal_name to = wal_segment_name(wal->timeline, wal->last, wal->wal->segment_size);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:I, s:s, s:s, s:I}", "id", wal->id,
+                     "kind", "wal", "action", retention_action_name(wal->action), "rule", wal->rule,
+                     "reason", wal->reason, "bytes", (json_int_t)wal->bytes, "system_identifier",
+                     wal->wal->system_identifier, "timeline", (json_int_t)wal->timeline, "first",
+                     wal_name_format(&from, first), "last", wal_name_format(&to, last), "segments",
+                     (json_int_t)wal->segments);
+}
+
 static int print_json(const struct prune *prune, const char *cluster, int64_t now_us,
                       bool is_applied, struct error *err)
 {
@@ -75,18 +88,23 @@ static int print_json(const struct prune *prune, const char *cluster, int64_t no
     bool failed = !decisions || !warnings;
     for (size_t i = 0; !failed && i < plan->count; i++)
         failed = json_array_append_new(decisions, decision_json(&plan->decisions[i])) != 0;
+    for (size_t i = 0; !failed && i < plan->wal_count; i++)
+        failed = json_array_append_new(decisions, wal_json(&plan->wal[i])) != 0;
     for (size_t i = 0; !failed && i < plan->warnings.count; i++)
         failed = json_array_append_new(warnings, json_string(plan->warnings.items[i])) != 0;
     json_t *document =
-        failed ? NULL
-               : json_pack("{s:s, s:o, s:s, s:O, s:I, s:b, s:I, s:I, s:I, s:I, s:s?, s:s?, s:O}",
-                           "cluster", cluster, "at", json_instant(now_us), "plan_hash", plan->hash,
-                           "decisions", decisions, "bytes_freed",
-                           (json_int_t)(is_applied ? prune->bytes_freed : plan->bytes_freed),
-                           "applied", is_applied, "deleted", (json_int_t)prune->deleted, "failed",
-                           (json_int_t)prune->failed, "locked", (json_int_t)prune->locked,
-                           "unfinished", (json_int_t)prune->unfinished, "refused", plan->refused,
-                           "needs_force", plan->needs_force, "warnings", warnings);
+        failed
+            ? NULL
+            : json_pack(
+                  "{s:s, s:o, s:s, s:O, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s?, s:s?, s:O}",
+                  "cluster", cluster, "at", json_instant(now_us), "plan_hash", plan->hash,
+                  "decisions", decisions, "bytes_freed",
+                  (json_int_t)(is_applied ? prune->bytes_freed : plan->bytes_freed), "applied",
+                  is_applied, "deleted", (json_int_t)prune->deleted, "failed",
+                  (json_int_t)prune->failed, "locked", (json_int_t)prune->locked, "unfinished",
+                  (json_int_t)prune->unfinished, "wal_deleted", (json_int_t)prune->wal_deleted,
+                  "wal_locked", (json_int_t)prune->wal_locked, "refused", plan->refused,
+                  "needs_force", plan->needs_force, "warnings", warnings);
     return document ? command_print_json(document, err) : error_no_memory(err);
 }
 
@@ -102,7 +120,34 @@ static int print_decisions(const struct retention_plan *plan, struct error *err)
                        backup_kind_name(decision->kind), decision->id, job ? job : "",
                        size_format(decision->bytes, size), decision->reason);
     }
+    for (size_t i = 0; !rc && i < plan->wal_count; i++) {
+        const struct retention_wal *wal = &plan->wal[i];
+        char size[UNITS_TEXT_MAX];
+        rc = table_row(table, err, retention_action_name(wal->action), "wal", wal->id, "",
+                       size_format(wal->bytes, size), wal->reason);
+    }
     return rc ? rc : table_print(table, stdout, err);
+}
+
+/* What was deleted, or how it can be. */
+static void print_end(const struct prune *prune, const char *cluster, bool is_applied)
+{
+    const struct retention_plan *plan = &prune->plan;
+    char size[UNITS_TEXT_MAX], wal[64] = "";
+    if (prune->wal_deleted)
+        snprintf(wal, sizeof(wal), " and %lld objects of WAL", (long long)prune->wal_deleted);
+    if (is_applied)
+        printf("deleted %zu%s, %s freed%s\n", prune->deleted, wal,
+               size_format(prune->bytes_freed, size),
+               prune->locked || prune->wal_locked ? "; what an object lock protects stays" : "");
+    else if (plan->refused)
+        printf("nothing may be deleted: %s\n", plan->refused);
+    else if (plan->needs_force)
+        printf("needs a person: %s\n  pgcairn prune %s --apply --plan %s --force\n",
+               plan->needs_force, cluster, plan->hash);
+    else if (plan->delete_count + plan->wal_delete_count)
+        printf("nothing was deleted; to do so: pgcairn prune %s --apply --plan %s\n", cluster,
+               plan->hash);
 }
 
 static int print_text(const struct prune *prune, const char *cluster, int64_t now_us,
@@ -112,22 +157,19 @@ static int print_text(const struct prune *prune, const char *cluster, int64_t no
     char size[UNITS_TEXT_MAX], now[INSTANT_TEXT_MAX];
     for (size_t i = 0; !is_applied && i < plan->warnings.count; i++)
         log_line(LOG_WARNING, "%s", plan->warnings.items[i]);
-    int rc = plan->count ? print_decisions(plan, err) : 0;
+    int rc = plan->count + plan->wal_count ? print_decisions(plan, err) : 0;
     if (rc)
         return rc;
-    printf("\nat %s: %zu of %zu go, %s freed\nplan %s\n", instant_format(now_us, now),
-           plan->delete_count, plan->count, size_format(plan->bytes_freed, size), plan->hash);
-    if (is_applied)
-        printf("deleted %zu, %s freed%s\n", prune->deleted, size_format(prune->bytes_freed, size),
-               prune->locked ? "; what an object lock protects stays" : "");
-    else if (plan->refused)
-        printf("nothing may be deleted: %s\n", plan->refused);
-    else if (plan->needs_force)
-        printf("needs a person: %s\n  pgcairn prune %s --apply --plan %s --force\n",
-               plan->needs_force, cluster, plan->hash);
-    else if (plan->delete_count)
-        printf("nothing was deleted; to do so: pgcairn prune %s --apply --plan %s\n", cluster,
-               plan->hash);
+    int64_t going = 0, all = 0;
+    for (size_t i = 0; i < plan->wal_count; i++) {
+        all += plan->wal[i].segments;
+        going += plan->wal[i].action == RETENTION_DELETE ? plan->wal[i].segments : 0;
+    }
+    printf("\nat %s: %zu of %zu go", instant_format(now_us, now), plan->delete_count, plan->count);
+    if (all)
+        printf(", and %lld of %lld segments of WAL", (long long)going, (long long)all);
+    printf(", %s freed\nplan %s\n", size_format(plan->bytes_freed, size), plan->hash);
+    print_end(prune, cluster, is_applied);
     return 0;
 }
 
@@ -172,7 +214,7 @@ static int apply(const struct globals *globals, struct work *work, struct prune_
     options->now_us = instant_now_us();
     rc = prune_apply(work, options, &prune, err);
     progress_end(progress);
-    bool is_applied = !rc || prune.deleted || prune.failed;
+    bool is_applied = !rc || prune.deleted || prune.failed || prune.wal_deleted || prune.wal_failed;
     struct error later = ERROR_NONE;
     int later_rc = 0;
     if (prune.plan.hash[0])

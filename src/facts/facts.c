@@ -25,6 +25,9 @@ void facts_clear(struct facts *facts)
         clear_backup(&facts->backups[i]);
     for (size_t i = 0; i < facts->hold_count; i++)
         clear_hold(&facts->holds[i]);
+    for (size_t i = 0; i < facts->wal_count; i++)
+        facts_wal_clear(&facts->wals[i]);
+    free(facts->wals);
     free(facts->backups);
     free(facts->holds);
     free(facts->cluster);
@@ -83,6 +86,20 @@ int facts_add_hold(struct facts *facts, struct facts_hold **ret_hold, struct err
     *hold = (struct facts_hold){.created_us = INSTANT_NONE, .expires_us = INSTANT_NONE};
     *ret_hold = hold;
     return 0;
+}
+
+int facts_take_wal(struct facts *facts, struct facts_wal *wal, struct error *err)
+{
+    void *array = facts->wals;
+    int rc = grow(&array, facts->wal_count, &facts->wal_allocated, sizeof(*wal), FACTS_SYSTEMS_MAX,
+                  "system identifiers", err);
+    facts->wals = array;
+    if (rc)
+        facts_wal_clear(wal);
+    else
+        facts->wals[facts->wal_count++] = *wal;
+    *wal = (struct facts_wal){0};
+    return rc;
 }
 
 void facts_remove_backup(struct facts *facts, size_t index)

@@ -15,11 +15,13 @@
 
 #include "base/error.h"
 #include "base/instant.h"
+#include "facts/wal.h"
 
 enum {
     FACTS_BACKUPS_MAX = 1000000, /* backups of one repository */
     FACTS_HOLDS_MAX = 100000,
-    FACTS_SYSTEM_MAX = 20, /* digits of a system identifier */
+    FACTS_SYSTEM_MAX = 20,    /* digits of a system identifier */
+    FACTS_SYSTEMS_MAX = 1000, /* system identifiers of one cluster over its life */
 };
 
 enum backup_kind { BACKUP_DUMP, BACKUP_SNAPSHOT };
@@ -81,6 +83,9 @@ struct facts {
     struct facts_hold *holds;
     size_t hold_count;
     size_t hold_allocated;
+    struct facts_wal *wals; /* one per system identifier; none when WAL was not looked at */
+    size_t wal_count;
+    size_t wal_allocated;
 };
 
 void facts_clear(struct facts *facts);
@@ -88,6 +93,9 @@ void facts_clear(struct facts *facts);
 /* Appends a zeroed entry, owned by facts; valid until the next append. */
 int facts_add_backup(struct facts *facts, struct facts_backup **ret_backup, struct error *err);
 int facts_add_hold(struct facts *facts, struct facts_hold **ret_hold, struct error *err);
+
+/* Takes what wal holds, also on failure, and leaves it empty. */
+int facts_take_wal(struct facts *facts, struct facts_wal *wal, struct error *err);
 
 /* Frees one entry; the last one moves into its place. */
 void facts_remove_backup(struct facts *facts, size_t index);

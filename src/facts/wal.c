@@ -8,6 +8,7 @@ static void clear_timeline(struct facts_wal_timeline *timeline)
     free(timeline->ranges);
     free(timeline->marks);
     free(timeline->acknowledged);
+    free(timeline->pruned);
     wal_history_clear(&timeline->history);
 }
 
@@ -115,16 +116,28 @@ int facts_wal_add_mark(struct facts_wal_timeline *timeline, int64_t time_us, uin
     return rc;
 }
 
+static int add_span(struct facts_wal_span **spans, size_t *count, size_t *allocated,
+                    const struct facts_wal_span *span, const char *what, struct error *err)
+{
+    int rc = grow(spans, *count, allocated, sizeof(*span), FACTS_WAL_SPANS_MAX, what, err);
+    if (!rc)
+        (*spans)[(*count)++] = *span;
+    return rc;
+}
+
 int facts_wal_acknowledge(struct facts_wal_timeline *timeline, uint64_t first, uint64_t last,
                           struct error *err)
 {
-    int rc = grow(&timeline->acknowledged, timeline->acknowledged_count,
-                  &timeline->acknowledged_allocated, sizeof(*timeline->acknowledged),
-                  FACTS_WAL_ACKNOWLEDGED_MAX, "acknowledged gaps of a timeline", err);
-    if (!rc)
-        timeline->acknowledged[timeline->acknowledged_count++] =
-            (struct facts_wal_acknowledged){first, last};
-    return rc;
+    return add_span(&timeline->acknowledged, &timeline->acknowledged_count,
+                    &timeline->acknowledged_allocated, &(struct facts_wal_span){first, last},
+                    "acknowledged gaps of a timeline", err);
+}
+
+int facts_wal_add_pruned(struct facts_wal_timeline *timeline, uint64_t first, uint64_t last,
+                         struct error *err)
+{
+    return add_span(&timeline->pruned, &timeline->pruned_count, &timeline->pruned_allocated,
+                    &(struct facts_wal_span){first, last}, "pruned spans of a timeline", err);
 }
 
 const struct facts_wal_timeline *facts_wal_timeline(const struct facts_wal *wal, uint32_t timeline)

@@ -21,8 +21,8 @@ enum {
     FACTS_WAL_RANGES_MAX = 100000, /* contiguous ranges of one timeline: each ends in a gap */
     FACTS_WAL_TIMELINES_MAX = 10000,
     FACTS_WAL_MARKS_MAX = 1000000,
-    FACTS_WAL_FAULTS_MAX = 20, /* kept of those that were seen */
-    FACTS_WAL_ACKNOWLEDGED_MAX = 10000,
+    FACTS_WAL_FAULTS_MAX = 20,   /* kept of those that were seen */
+    FACTS_WAL_SPANS_MAX = 10000, /* acknowledged, or pruned, of one timeline */
 };
 
 /* Segments first to last, all stored. Times are those of the first and last object by the store's
@@ -39,8 +39,8 @@ struct facts_wal_mark {
     uint64_t lsn;
 };
 
-/* Lost segments that a person has acknowledged. */
-struct facts_wal_acknowledged {
+/* Segments that are known not to be there. */
+struct facts_wal_span {
     uint64_t first, last;
 };
 
@@ -50,8 +50,10 @@ struct facts_wal_timeline {
     size_t range_count, range_allocated;
     struct facts_wal_mark *marks; /* in the order of their times */
     size_t mark_count, mark_allocated;
-    struct facts_wal_acknowledged *acknowledged; /* in the order of their first segments */
+    struct facts_wal_span *acknowledged; /* lost, as a person knows; by their first segments */
     size_t acknowledged_count, acknowledged_allocated;
+    struct facts_wal_span *pruned; /* deleted by a prune; likewise */
+    size_t pruned_count, pruned_allocated;
     bool has_history;
     struct wal_history history;
     int64_t bytes;   /* of all objects of the timeline, histories and the like included */
@@ -84,6 +86,8 @@ int facts_wal_add_mark(struct facts_wal_timeline *timeline, int64_t time_us, uin
                        struct error *err);
 int facts_wal_acknowledge(struct facts_wal_timeline *timeline, uint64_t first, uint64_t last,
                           struct error *err);
+int facts_wal_add_pruned(struct facts_wal_timeline *timeline, uint64_t first, uint64_t last,
+                         struct error *err);
 
 const struct facts_wal_timeline *facts_wal_timeline(const struct facts_wal *wal, uint32_t timeline);
 

@@ -2,6 +2,7 @@
 #include "repository/wal.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -9,7 +10,8 @@
 #include "repository/ids.h"
 #include "repository/wal_keys.h"
 
-enum { FOUND = 1, FIELD = 8 }; /* what a visitor returns to end a listing; no error code */
+enum { FOUND = 1 /* what a visitor returns to end a listing; no error code */ };
+enum { FIELD = 8, MARK_LSN = 16, RADIX = 16 };
 
 static const char SUFFIX[] = ".zst";
 
@@ -61,6 +63,36 @@ bool wal_parse_file(const char *file, struct wal_name *ret_name, char hash[WAL_H
         return false;
     memcpy(hash, dash + 1, WAL_HASH);
     hash[WAL_HASH] = '\0';
+    return true;
+}
+
+bool wal_parse_mark(const char *file, struct facts_wal_mark *ret_mark)
+{
+    char digits[MARK_LSN + 1];
+    const char *lsn = file + ID_TIME_LENGTH + 1;
+    int64_t time_us;
+    if (strlen(file) != ID_TIME_LENGTH + 1 + MARK_LSN + strlen(".json") ||
+        !id_parse_time(file, &time_us) || strspn(lsn, "0123456789ABCDEF") != MARK_LSN ||
+        strcmp(lsn + MARK_LSN, ".json") != 0)
+        return false;
+    memcpy(digits, lsn, MARK_LSN);
+    digits[MARK_LSN] = '\0';
+    *ret_mark = (struct facts_wal_mark){time_us, strtoull(digits, NULL, RADIX)};
+    return true;
+}
+
+bool wal_parse_span(const char *file, int64_t segment_size, struct facts_wal_span *ret_span)
+{
+    char first_text[WAL_SEGMENT_NAME + 1], last_text[WAL_SEGMENT_NAME + 1];
+    struct wal_name first, last;
+    if (strlen(file) != 2 * WAL_SEGMENT_NAME + 1 + strlen(".json") || file[WAL_SEGMENT_NAME] != '-')
+        return false;
+    snprintf(first_text, sizeof(first_text), "%s", file);
+    snprintf(last_text, sizeof(last_text), "%s", file + WAL_SEGMENT_NAME + 1);
+    if (!wal_name_parse(first_text, &first) || !wal_name_parse(last_text, &last))
+        return false;
+    *ret_span = (struct facts_wal_span){wal_segment_number(&first, segment_size),
+                                        wal_segment_number(&last, segment_size)};
     return true;
 }
 

@@ -107,4 +107,8 @@ int wal_acknowledge(struct repository *repository, const char *system, const str
 int wal_facts_read(const struct repository *repository, const char *system,
                    struct facts_wal *ret_facts, struct error *err);
 
+/* The same for all systems of the cluster, into facts->wals. ERR_UNKNOWN also when a folder of WAL
+ * does not tell what is in it. */
+int wal_facts_read_all(const struct repository *repository, struct facts *facts, struct error *err);
+
 #endif

@@ -1,12 +1,10 @@
 /* One listing of all WAL of a system, folded into ranges while it goes by. */
-#include <stdlib.h>
 #include <string.h>
 
-#include "repository/ids.h"
 #include "repository/wal.h"
 #include "repository/wal_keys.h"
 
-enum { FIELD = 8, MARK_LSN = 16, RADIX = 16 };
+enum { FIELD = 8 };
 
 struct gathering {
     const struct repository *repository;
@@ -15,35 +13,11 @@ struct gathering {
     int64_t objects;
 };
 
-/* "20261121T020000Z-0000000A00000028.json" */
 static int add_mark(struct facts_wal_timeline *timeline, const char *file, struct error *err)
 {
-    char digits[MARK_LSN + 1];
-    const char *lsn = file + ID_TIME_LENGTH + 1;
-    int64_t time_us;
-    if (strlen(file) != ID_TIME_LENGTH + 1 + MARK_LSN + strlen(".json") ||
-        !id_parse_time(file, &time_us) || strspn(lsn, "0123456789ABCDEF") != MARK_LSN ||
-        strcmp(lsn + MARK_LSN, ".json") != 0)
-        return 0;
-    memcpy(digits, lsn, MARK_LSN);
-    digits[MARK_LSN] = '\0';
-    return facts_wal_add_mark(timeline, time_us, strtoull(digits, NULL, RADIX), err);
-}
-
-/* "FIRST-LAST.json" */
-static int add_acknowledged(const struct facts_wal *facts, struct facts_wal_timeline *timeline,
-                            const char *file, struct error *err)
-{
-    char first_text[WAL_SEGMENT_NAME + 1], last_text[WAL_SEGMENT_NAME + 1];
-    struct wal_name first, last;
-    if (strlen(file) != 2 * WAL_SEGMENT_NAME + 1 + strlen(".json") || file[WAL_SEGMENT_NAME] != '-')
-        return 0;
-    snprintf(first_text, sizeof(first_text), "%s", file);
-    snprintf(last_text, sizeof(last_text), "%s", file + WAL_SEGMENT_NAME + 1);
-    if (!wal_name_parse(first_text, &first) || !wal_name_parse(last_text, &last))
-        return 0;
-    return facts_wal_acknowledge(timeline, wal_segment_number(&first, facts->segment_size),
-                                 wal_segment_number(&last, facts->segment_size), err);
+    struct facts_wal_mark mark;
+    return wal_parse_mark(file, &mark) ? facts_wal_add_mark(timeline, mark.time_us, mark.lsn, err)
+                                       : 0;
 }
 
 /* A history that can't be read leaves its timeline without one; the listing alone stays true. */
@@ -110,8 +84,15 @@ static int gather(const struct store_object *object, void *context, struct error
     timeline->bytes += object->size;
     if (strncmp(rest, "marks/", strlen("marks/")) == 0)
         return add_mark(timeline, rest + strlen("marks/"), err);
+    struct facts_wal_span span;
     if (strncmp(rest, "gaps/", strlen("gaps/")) == 0)
-        return add_acknowledged(gathering->facts, timeline, rest + strlen("gaps/"), err);
+        return wal_parse_span(rest + strlen("gaps/"), gathering->facts->segment_size, &span)
+                   ? facts_wal_acknowledge(timeline, span.first, span.last, err)
+                   : 0;
+    if (strncmp(rest, "pruned/", strlen("pruned/")) == 0)
+        return wal_parse_span(rest + strlen("pruned/"), gathering->facts->segment_size, &span)
+                   ? facts_wal_add_pruned(timeline, span.first, span.last, err)
+                   : 0;
     return add_file(gathering, timeline, object, err);
 }
 
@@ -136,4 +117,20 @@ int wal_facts_read(const struct repository *repository, const char *system,
     *ret_facts = facts;
     facts = (struct facts_wal){0};
     return 0;
+}
+
+int wal_facts_read_all(const struct repository *repository, struct facts *facts, struct error *err)
+{
+    _cleanup_(strv_clear) struct strv systems = STRV_INIT(REPOSITORY_SYSTEMS_MAX);
+    int rc = wal_systems(repository, &systems, err);
+    for (size_t i = 0; i < systems.count && !rc; i++) {
+        struct facts_wal wal = {0};
+        rc = wal_facts_read(repository, systems.items[i], &wal, err);
+        if (rc == ERR_NOT_FOUND) /* there is a folder, so something is missing */
+            rc = error_set(err, ERR_UNKNOWN, "wal/%s has no wal.json: what is in it can't be told",
+                           systems.items[i]);
+        if (!rc)
+            rc = facts_take_wal(facts, &wal, err);
+    }
+    return rc;
 }

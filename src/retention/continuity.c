@@ -38,7 +38,8 @@ const char *gap_state_name(enum gap_state state)
     static const char *const NAMES[] = {[GAP_DELAYED] = "delayed",
                                         [GAP_UPLOADING] = "uploading",
                                         [GAP_LOST] = "lost",
-                                        [GAP_ACKNOWLEDGED] = "acknowledged"};
+                                        [GAP_ACKNOWLEDGED] = "acknowledged",
+                                        [GAP_EXPIRED] = "expired"};
     return NAMES[state];
 }
 
@@ -213,8 +214,9 @@ static int add_gap(struct judging *judging, const struct link *link, uint64_t fi
     struct continuity *continuity = judging->continuity;
     int64_t size = judging->facts->segment_size, mark_us = find_mark(judging, first);
     continuity->gap_total++;
-    continuity->missing_segments += (int64_t)(last - first + 1);
+    continuity->missing_segments += state == GAP_EXPIRED ? 0 : (int64_t)(last - first + 1);
     continuity->lost_gaps += state == GAP_LOST;
+    continuity->pending_gaps += state == GAP_DELAYED || state == GAP_UPLOADING;
     if (continuity->gap_count == CONTINUITY_GAPS_MAX)
         return 0;
     int rc = grow(&continuity->gaps, continuity->gap_count, &judging->gap_allocated,
@@ -231,9 +233,10 @@ static int add_gap(struct judging *judging, const struct link *link, uint64_t fi
     return 0;
 }
 
-/* Segments first to last are not stored: gaps, one for each run of the same state. */
-static int add_missing(struct judging *judging, const struct link *link, uint64_t first,
-                       uint64_t last, struct error *err)
+/* Segments first to last are not stored and were not pruned: gaps, one for each run of the same
+ * state. */
+static int add_unexpected(struct judging *judging, const struct link *link, uint64_t first,
+                          uint64_t last, struct error *err)
 {
     uint64_t begun = first;
     enum gap_state state = find_state(judging, link, first);
@@ -248,6 +251,44 @@ static int add_missing(struct judging *judging, const struct link *link, uint64_
         state = next;
     }
     return rc ? rc : add_gap(judging, link, begun, last, state, err);
+}
+
+/* The pruned span that ends last of those which hold the segment, or that begins next behind it. */
+static bool find_pruned(const struct facts_wal_timeline *stored, uint64_t number,
+                        struct facts_wal_span *ret_span)
+{
+    bool found = false;
+    for (size_t i = 0; stored && i < stored->pruned_count; i++) {
+        const struct facts_wal_span *span = &stored->pruned[i];
+        if (span->last < number)
+            continue;
+        if (span->first > number && found)
+            break;
+        if (!found || span->last > ret_span->last)
+            *ret_span = *span;
+        found = true;
+        if (span->first > number)
+            break;
+    }
+    return found;
+}
+
+/* Segments first to last are not stored: what was pruned is told apart from the rest. */
+static int add_missing(struct judging *judging, const struct link *link, uint64_t first,
+                       uint64_t last, struct error *err)
+{
+    struct facts_wal_span span;
+    int rc = 0;
+    while (!rc && first <= last && find_pruned(link->stored, first, &span) && span.first <= last) {
+        if (span.first > first)
+            rc = add_unexpected(judging, link, first, span.first - 1, err);
+        uint64_t begin = span.first > first ? span.first : first;
+        uint64_t end = span.last < last ? span.last : last;
+        if (!rc)
+            rc = add_gap(judging, link, begin, end, GAP_EXPIRED, err);
+        first = end + 1;
+    }
+    return rc || first > last ? rc : add_unexpected(judging, link, first, last, err);
 }
 
 static int walk_link(struct judging *judging, const struct link *link, struct error *err)

@@ -26,6 +26,7 @@ enum gap_state {
     GAP_UPLOADING,    /* being written at this moment */
     GAP_LOST,         /* nobody has it */
     GAP_ACKNOWLEDGED, /* lost, and a person knows */
+    GAP_EXPIRED,      /* deleted by a prune */
 };
 
 /* A snapshot that recovery can begin with. */
@@ -69,11 +70,12 @@ struct continuity {
     bool knows_chain;  /* false: the history of the timeline is not stored */
     bool has_wal;
     uint64_t expected_last;      /* segments up to that one are finished */
-    int64_t missing_segments;    /* in all gaps */
+    int64_t missing_segments;    /* in all gaps but the expired ones */
     struct continuity_gap *gaps; /* in the order of the chain */
     size_t gap_count;            /* kept */
     int64_t gap_total;           /* seen */
     int64_t lost_gaps;           /* of those, the lost ones that nobody has acknowledged */
+    int64_t pending_gaps;        /* of those, the delayed ones and those being uploaded */
     int64_t lag_segments;        /* finished and not stored, at the end */
     int64_t lag_us;              /* since what is stored without a gap was all; 0 without lag */
     int64_t newest_us;           /* the last moment that what is stored at the end reaches */

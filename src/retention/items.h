@@ -34,6 +34,7 @@
     X(WISH_YEARLY, "yearly")      \
     X(WISH_GRACE, "grace")        \
     X(WISH_DRILLED, "drilled")    \
+    X(WISH_ANCHOR, "anchor")      \
     X(WISH_FLOOR, "floor")
 
 enum wish {
@@ -52,6 +53,15 @@ struct rule_detail {
     const char *database; /* of the stream whose rule it is */
 };
 
+/* Why recovery needs a snapshot, the strongest first. */
+enum anchor_role {
+    ANCHOR_OF_WINDOW,  /* any moment of the window is reached from it */
+    ANCHOR_OLDEST,     /* none ended before the window, so it is the oldest good one */
+    ANCHOR_BEHIND_GAP, /* what lies behind a hole in the WAL is reached from it */
+    ANCHOR_NEXT,       /* it takes the place of the first when it is old enough */
+    ANCHOR_PERHAPS,    /* a timeline may descend from it: its history is not stored */
+};
+
 struct item {
     const struct facts_backup *backup;
     const struct policy_job *job;  /* that made it, if it is in the policy with this type */
@@ -65,6 +75,7 @@ struct item {
     unsigned group_count, wanted_count; /* groups it is in; those with a rule that wants it */
     struct rule_detail detail;          /* of the strongest rule */
     const char *floor_database;         /* of which it is the newest good one */
+    enum anchor_role anchor_role;       /* with WISH_ANCHOR */
     int64_t within_until_us;            /* when the last `within` ends; INSTANT_NONE */
 };
 

@@ -1,8 +1,8 @@
 /*
  * The story of a plan: gather the items, let the rules of each stream speak, put the floor under
  * each group, turn wishes into decisions, and stand guard over the whole. Every pass only adds
- * wishes, so no pass can undo what an earlier one protects, and a further pass (anchors, WAL) goes
- * between the floor and the decisions.
+ * wishes, so no pass can undo what an earlier one protects. Which WAL is needed follows from the
+ * snapshots, and which snapshots are from the WAL (window.c).
  */
 #include "retention/retention.h"
 
@@ -13,6 +13,7 @@
 #include "retention/items.h"
 #include "retention/reasons.h"
 #include "retention/rules.h"
+#include "retention/wal_plan.h"
 #include "retention/warnings.h"
 
 enum { PLAN_TEXT_MAX = 256 << 20 }; /* the canonical text of a million decisions fits */
@@ -20,11 +21,11 @@ enum { PLAN_TEXT_MAX = 256 << 20 }; /* the canonical text of a million decisions
 static void ask_rules(struct items *items);
 static void lay_floor(struct items *items);
 static int decide(const struct items *items, const struct policy *policy,
-                  struct retention_plan *plan, struct error *err);
+                  const struct wal_window *window, struct retention_plan *plan, struct error *err);
 static int refuse_if_unsure(const struct facts *facts, const struct items *items,
                             struct retention_plan *plan, struct error *err);
-static int guard(const struct items *items, int64_t now_us, struct retention_plan *plan,
-                 struct error *err);
+static int guard(const struct facts *facts, const struct items *items, int64_t now_us,
+                 struct retention_plan *plan, struct error *err);
 static int hash(const char *cluster, struct retention_plan *plan, struct error *err);
 
 int retention_plan_make(const struct facts *facts, const struct policy *policy,
@@ -32,6 +33,7 @@ int retention_plan_make(const struct facts *facts, const struct policy *policy,
                         struct retention_plan *ret_plan, struct error *err)
 {
     _cleanup_(items_clear) struct items items = {0};
+    _cleanup_(wal_window_clear) struct wal_window window = {0};
     _cleanup_(retention_plan_clear) struct retention_plan plan = {
         .warnings = STRV_INIT(RETENTION_WARNINGS_MAX)};
 
@@ -40,11 +42,13 @@ int retention_plan_make(const struct facts *facts, const struct policy *policy,
         return rc;
     ask_rules(&items);
     lay_floor(&items);
-    if ((rc = decide(&items, policy, &plan, err)) ||
+    if ((rc = wal_window_find(facts, policy, &items, now_us, &window, err)) ||
+        (rc = decide(&items, policy, &window, &plan, err)) ||
+        (rc = wal_decide(facts, &window, &plan, err)) ||
         (rc = refuse_if_unsure(facts, &items, &plan, err)) ||
-        (rc = guard(&items, now_us, &plan, err)) ||
+        (rc = guard(facts, &items, now_us, &plan, err)) ||
         (rc = warnings_add(facts, &items, policy, now_us, &plan, err)) ||
-        (rc = hash(policy->cluster, &plan, err)))
+        (rc = wal_warn(&window, policy, &plan, err)) || (rc = hash(policy->cluster, &plan, err)))
         return rc;
     *ret_plan = plan;
     plan = (struct retention_plan){0};
@@ -147,7 +151,8 @@ static int64_t until(const struct item *item)
 }
 
 static int decide_one(const struct item *item, const struct policy *policy,
-                      struct retention_decision *decision, struct error *err)
+                      const struct wal_window *window, struct retention_decision *decision,
+                      struct error *err)
 {
     enum wish wish = strongest_wish(item);
     *decision = (struct retention_decision){
@@ -166,11 +171,11 @@ static int decide_one(const struct item *item, const struct policy *policy,
         decision->rule = wish_name(wish);
         decision->until_us = until(item);
     }
-    return reason_write(item, policy, &decision->reason, err);
+    return reason_write(item, policy, window, &decision->reason, err);
 }
 
 static int decide(const struct items *items, const struct policy *policy,
-                  struct retention_plan *plan, struct error *err)
+                  const struct wal_window *window, struct retention_plan *plan, struct error *err)
 {
     plan->decisions = calloc(items->count + 1, sizeof(*plan->decisions));
     plan->by_id = calloc(items->count + 1, sizeof(*plan->by_id));
@@ -179,7 +184,7 @@ static int decide(const struct items *items, const struct policy *policy,
     memcpy(plan->by_id, items->by_id, items->count * sizeof(*plan->by_id));
     for (; plan->count < items->count; plan->count++) {
         struct retention_decision *decision = &plan->decisions[plan->count];
-        int rc = decide_one(&items->items[plan->count], policy, decision, err);
+        int rc = decide_one(&items->items[plan->count], policy, window, decision, err);
         if (rc)
             return rc;
         if (decision->action == RETENTION_DELETE) {
@@ -195,25 +200,37 @@ static int decide(const struct items *items, const struct policy *policy,
 
 /* A refused plan deletes nothing, and says so decision by decision: whoever only looks at the
  * decisions can't do harm. */
+static int keep_anyway(const char **rule, char **reason, enum retention_action *action,
+                       struct error *err)
+{
+    if (*action != RETENTION_DELETE)
+        return 0;
+    struct buf text = BUF_INIT(BUF_LIMIT_DEFAULT);
+    buf_addf(&text, "not everything could be read, so nothing is deleted; else: %s (%s)", *rule,
+             *reason);
+    char *kept;
+    int rc = text_take(&text, &kept, err);
+    if (rc)
+        return rc;
+    free(*reason);
+    *reason = kept;
+    *rule = "incomplete";
+    *action = RETENTION_KEEP;
+    return 0;
+}
+
 static int keep_everything(struct retention_plan *plan, struct error *err)
 {
-    for (size_t i = 0; i < plan->count; i++) {
+    int rc = 0;
+    for (size_t i = 0; i < plan->count && !rc; i++) {
         struct retention_decision *decision = &plan->decisions[i];
-        if (decision->action != RETENTION_DELETE)
-            continue;
-        struct buf text = BUF_INIT(BUF_LIMIT_DEFAULT);
-        buf_addf(&text, "not everything could be read, so nothing is deleted; else: %s (%s)",
-                 decision->rule, decision->reason);
-        char *reason;
-        int rc = text_take(&text, &reason, err);
-        if (rc)
-            return rc;
-        free(decision->reason);
-        decision->reason = reason;
-        decision->rule = "incomplete";
-        decision->action = RETENTION_KEEP;
+        rc = keep_anyway(&decision->rule, &decision->reason, &decision->action, err);
     }
-    plan->delete_count = 0;
+    for (size_t i = 0; i < plan->wal_count && !rc; i++)
+        rc = keep_anyway(&plan->wal[i].rule, &plan->wal[i].reason, &plan->wal[i].action, err);
+    if (rc)
+        return rc;
+    plan->delete_count = plan->wal_delete_count = 0;
     plan->bytes_freed = 0;
     return 0;
 }
@@ -278,14 +295,15 @@ static void guard_clock(const struct items *items, int64_t now_us, struct buf *t
                  instant_format(now_us, now));
 }
 
-static int guard(const struct items *items, int64_t now_us, struct retention_plan *plan,
-                 struct error *err)
+static int guard(const struct facts *facts, const struct items *items, int64_t now_us,
+                 struct retention_plan *plan, struct error *err)
 {
-    if (plan->delete_count == 0)
+    if (plan->delete_count + plan->wal_delete_count == 0)
         return 0;
     struct buf text = BUF_INIT(BUF_LIMIT_DEFAULT);
     guard_kind(items, BACKUP_DUMP, plan, &text);
     guard_kind(items, BACKUP_SNAPSHOT, plan, &text);
+    wal_guard(facts, items, now_us, plan, &text);
     guard_clock(items, now_us, &text);
     return text.length || text.failed ? text_take(&text, &plan->needs_force, err) : 0;
 }
@@ -302,6 +320,10 @@ static int hash(const char *cluster, struct retention_plan *plan, struct error *
         buf_addf(&text, "%s %s %s\n", retention_action_name(decision->action),
                  backup_kind_name(decision->kind), decision->id);
     }
+    for (size_t i = 0; i < plan->wal_count; i++)
+        if (plan->wal[i].action == RETENTION_DELETE)
+            buf_addf(&text, "delete wal %s/%s\n", plan->wal[i].wal->system_identifier,
+                     plan->wal[i].id);
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned length = 0;
     int rc = buf_failed(&text, "the text of a plan", err);
@@ -364,6 +386,9 @@ void retention_plan_clear(struct retention_plan *plan)
 {
     for (size_t i = 0; i < plan->count; i++)
         free(plan->decisions[i].reason);
+    for (size_t i = 0; i < plan->wal_count; i++)
+        free(plan->wal[i].reason);
+    free(plan->wal);
     free(plan->decisions);
     free(plan->by_id);
     free(plan->refused);

@@ -67,8 +67,35 @@ static void add_no_job(struct buf *text, const struct item *item, const struct p
         buf_addf(text, "job \"%s\" is no longer in the policy", name);
 }
 
+/* Of what use a snapshot is for recovery to a moment. */
+static void add_anchor(struct buf *text, const struct item *item, const struct wal_window *window)
+{
+    char within[UNITS_TEXT_MAX];
+    duration_format(window->within_us, within);
+    switch (item->anchor_role) {
+    case ANCHOR_OF_WINDOW:
+        buf_addf(text, "anchor: recovery to any moment of the last %s begins with it", within);
+        return;
+    case ANCHOR_OLDEST:
+        buf_addf(text,
+                 "anchor: recovery begins with it, the oldest good one; none is older than "
+                 "the last %s",
+                 within);
+        return;
+    case ANCHOR_BEHIND_GAP:
+        buf_add_text(text, "anchor: recovery to what follows a gap in the WAL begins with it");
+        return;
+    case ANCHOR_NEXT:
+        buf_addf(text, "the next anchor, when it is older than %s", within);
+        return;
+    case ANCHOR_PERHAPS:
+        buf_add_text(text, "perhaps an anchor: the history of a later timeline is not stored");
+        return;
+    }
+}
+
 static void add_wish(struct buf *text, enum wish wish, const struct item *item,
-                     const struct policy *policy)
+                     const struct policy *policy, const struct wal_window *window)
 {
     const struct facts_backup *backup = item->backup;
     switch (wish) {
@@ -109,6 +136,9 @@ static void add_wish(struct buf *text, enum wish wish, const struct item *item,
     case WISH_DRILLED:
         add_instant(text, "the last one that passed a drill, ", backup->drilled_us);
         return;
+    case WISH_ANCHOR:
+        add_anchor(text, item, window);
+        return;
     case WISH_FLOOR:
         buf_addf(text, "floor: the newest good %s", backup_kind_name(backup->kind));
         if (item->floor_database && item->floor_database[0])
@@ -121,6 +151,11 @@ static void add_wish(struct buf *text, enum wish wish, const struct item *item,
 
 static void add_delete(struct buf *text, const struct item *item)
 {
+    if (item->backup->state == BACKUP_DAMAGED) {
+        buf_add_text(text, "the server had blocks with wrong checksums, and there is a newer good "
+                           "one");
+        return;
+    }
     if (!item->job) {
         buf_add_text(text, "left behind by a run that never finished");
         add_instant(text, "; last sign of life ", item->backup->newest_us);
@@ -146,15 +181,15 @@ enum wish strongest_wish(const struct item *item)
     return item->wishes ? (enum wish)__builtin_ctz(item->wishes) : WISH_COUNT;
 }
 
-int reason_write(const struct item *item, const struct policy *policy, char **ret_reason,
-                 struct error *err)
+int reason_write(const struct item *item, const struct policy *policy,
+                 const struct wal_window *window, char **ret_reason, struct error *err)
 {
     struct buf text = BUF_INIT(BUF_LIMIT_DEFAULT);
     enum wish wish = strongest_wish(item);
     if (wish == WISH_COUNT) {
         add_delete(&text, item);
     } else {
-        add_wish(&text, wish, item, policy);
+        add_wish(&text, wish, item, policy, window);
         add_others(&text, wish, item);
     }
     if (!item->hold && item->expired_hold) {

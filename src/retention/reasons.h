@@ -6,14 +6,14 @@
 #define PGCAIRN_RETENTION_REASONS_H
 
 #include "base/buf.h"
-#include "retention/items.h"
+#include "retention/window.h"
 
 /* The strongest wish of an item, WISH_COUNT when there is none. */
 enum wish strongest_wish(const struct item *item);
 
 /* Why the item stays, or, without a wish, why it goes. The caller frees. */
-int reason_write(const struct item *item, const struct policy *policy, char **ret_reason,
-                 struct error *err);
+int reason_write(const struct item *item, const struct policy *policy,
+                 const struct wal_window *window, char **ret_reason, struct error *err);
 
 /* The text that was built, which the caller frees, or the error of building it. Clears the buffer
  * either way. */

@@ -10,8 +10,9 @@
  *     for each plan.decisions[i] ...
  *     retention_plan_clear(&plan);
  *
- * A plan borrows from the facts, which must outlive it unchanged. Thread-safe: nothing is shared.
- * Errors: ERR_MEMORY and ERR_LIMIT only; bad facts are never an error but a decision to keep.
+ * WAL is planned when the facts have some (facts->wals), in plan.wal. A plan borrows from the
+ * facts, which must outlive it unchanged. Thread-safe: nothing is shared. Errors: ERR_MEMORY and
+ * ERR_LIMIT only; bad facts are never an error but a decision to keep.
  */
 #ifndef PGCAIRN_RETENTION_RETENTION_H
 #define PGCAIRN_RETENTION_RETENTION_H
@@ -30,6 +31,7 @@ enum {
     RETENTION_WARNINGS_MAX = 1000,    /* further ones are dropped: they only repeat */
     RETENTION_DAYS_MAX = 36600,       /* of a simulation */
     RETENTION_SIMULATED_MAX = 200000, /* backups present at one time in a simulation */
+    RETENTION_WAL_ID_MAX = 64,        /* of "FIRST-LAST" and a NUL */
 };
 
 /* The zones of the calendar buckets: the policy's, and for each of policy->jobs its own, in the
@@ -47,8 +49,8 @@ struct retention_decision {
     enum backup_kind kind;
     enum retention_action action;
     /* Why, for machines. Kept: hold lock within last hourly daily weekly monthly yearly grace
-     * drilled floor future no-job no-keep running unfinished unknown incomplete. Deleted: expired
-     * garbage. */
+     * drilled anchor floor future no-job no-keep running unfinished damaged unknown incomplete.
+     * Deleted: expired garbage. */
     const char *rule;
     char *reason; /* why, for people: "daily 3 of 7: newest of 2026-11-20" */
     /* Kept: not before this can it go, as far as `within`, holds and locks tell; INSTANT_NONE when
@@ -58,12 +60,31 @@ struct retention_decision {
     int64_t bytes;      /* stored */
 };
 
+/* One decision for a whole range of WAL, however many segments it has. */
+struct retention_wal {
+    const struct facts_wal *wal; /* borrowed from the facts: its system and segment size */
+    uint32_t timeline;
+    uint64_t from, to;             /* segments that it speaks of, stored or not */
+    uint64_t first, last;          /* the first and the last stored of them */
+    int64_t segments;              /* stored */
+    int64_t bytes;                 /* an estimate where a decision ends within a contiguous range */
+    char id[RETENTION_WAL_ID_MAX]; /* "FIRST-LAST", names of segments */
+    enum retention_action action;
+    /* Kept: window no-anchor no-history hold no-job no-keep incomplete. Deleted: expired. */
+    const char *rule;
+    char *reason;
+};
+
 struct retention_plan {
     struct retention_decision *decisions; /* one per backup; by kind, then newest first */
     size_t count;
     size_t delete_count;
-    int64_t bytes_freed;
-    char hash[RETENTION_HASH_MAX]; /* of cluster, ids and actions; not of `now` or the reasons */
+    struct retention_wal *wal; /* by system, timeline and segment; what is not stored has none */
+    size_t wal_count, wal_allocated;
+    size_t wal_delete_count;
+    int64_t bytes_freed;           /* WAL included */
+    char hash[RETENTION_HASH_MAX]; /* of cluster, ids and actions, of WAL only what goes, since more
+                                    * comes at any time; not of `now` or the reasons */
     char *refused;                 /* why nothing may be deleted now; NULL when nothing stands in
                                     * the way. No decision says delete then. */
     char *needs_force;             /* why a person must agree; NULL when nobody has to */

@@ -272,6 +272,38 @@ static void remove_unconfirmed(struct s3_writer *writer)
     s3_reply_clear(&reply);
 }
 
+/* Ceph (up to 16 at least) forgets the lock that an upload of parts was begun with. What should be
+ * locked and does not say that it is, is locked now; the same lock twice is no harm. */
+static int lock_if_forgotten(struct s3_writer *writer, const struct s3_reply *head,
+                             int64_t *ret_until_us, struct error *err)
+{
+    bool has_offset;
+    int64_t wanted_us, until_us = s3_locked_until(head);
+    int rc = instant_parse(writer->retain_until, &wanted_us, &has_offset, err);
+    if (rc || (until_us != INSTANT_NONE && until_us >= wanted_us - US_PER_SECOND)) {
+        *ret_until_us = until_us;
+        return rc;
+    }
+    char document[256];
+    int length = snprintf(document, sizeof(document),
+                          "<Retention><Mode>%s</Mode><RetainUntilDate>%s</RetainUntilDate>"
+                          "</Retention>",
+                          s3_lock_mode(writer->store), writer->retain_until);
+    struct s3_reply reply = S3_REPLY_INIT;
+    struct s3_request request = {
+        .method = "PUT",
+        .action = "s3:PutObjectRetention",
+        .key = writer->key,
+        .body = document,
+        .body_length = (size_t)length,
+    };
+    s3_add_param(&request, "retention", "");
+    rc = s3_perform(writer->store, &request, &reply, err);
+    s3_reply_clear(&reply);
+    *ret_until_us = wanted_us;
+    return rc;
+}
+
 /* Reads back what the service holds now. An object that may be replaced, and was, since the service
  * confirmed ours, is no fault of this write. */
 static int confirm(struct s3_writer *writer, const char *expected_etag,
@@ -291,10 +323,13 @@ static int confirm(struct s3_writer *writer, const char *expected_etag,
              strcmp(reply.etag, expected_etag) != 0)
         rc = error_set(err, ERR_CORRUPT, "\"%s\" has ETag %s, sent was %s", writer->key, reply.etag,
                        expected_etag);
+    int64_t locked_until_us = ours ? s3_locked_until(&reply) : INSTANT_NONE;
+    if (!rc && ours && writer->retain_until[0])
+        rc = lock_if_forgotten(writer, &reply, &locked_until_us, err);
     if (!rc) {
         ret_object->size = writer->written;
-        ret_object->modified_us = reply.modified_us;
-        ret_object->locked_until_us = ours ? s3_locked_until(&reply) : INSTANT_NONE;
+        ret_object->modified_us = s3_our_time(writer->store, reply.modified_us);
+        ret_object->locked_until_us = locked_until_us;
     }
     s3_reply_clear(&reply);
     return rc;

@@ -34,6 +34,9 @@ struct cause {
 #define REGION_HINT "set region: in the policy to the bucket's"
 #define CLASS_HINT "restore the object from its archive class first (RestoreObject), then try again"
 #define SIZE_HINT "this is a limit of the service"
+#define LOCK_HINT                                                                             \
+    "a bucket without object lock refuses objects that are to be locked: turn it on for the " \
+    "bucket, or take object_lock: out of the policy; \"pgcairn check\" tells whether it is on"
 
 /* Amazon S3 API Reference, "Error responses"; and those that other services answer in their place.
  */
@@ -51,7 +54,7 @@ static const struct cause CAUSES[] = {
     {"InvalidDigest", ERR_CORRUPT, S3_AGAIN, NULL},
     {"InvalidObjectState", ERR_FAILED, S3_FINAL, CLASS_HINT},
     {"InvalidToken", ERR_AUTH, S3_NEW_IDENTITY, TOKEN_HINT},
-    {"NoSuchBucket", ERR_FAILED, S3_FINAL, BUCKET_HINT},
+    {"NoSuchBucket", ERR_UNKNOWN, S3_FINAL, BUCKET_HINT},
     {"NoSuchKey", ERR_NOT_FOUND, S3_FINAL, NULL},
     {"NoSuchUpload", ERR_NOT_FOUND, S3_FINAL, NULL},
     {"NoSuchVersion", ERR_NOT_FOUND, S3_FINAL, NULL},
@@ -86,6 +89,7 @@ static const struct {
     {"s3:ListBucketMultipartUploads", "list unfinished uploads in"},
     {"s3:ListBucketVersions", "list versions in"},
     {"s3:PutObject", "write"},
+    {"s3:PutObjectRetention", "lock"},
 };
 
 static const char *words_of(const char *action)
@@ -175,6 +179,17 @@ static void describe_skew(const struct s3_reply *reply, struct error *err)
     error_hint(err, "%s", CLOCK_HINT);
 }
 
+/* What services say of a lock that the bucket can't keep has no code of its own. */
+static bool is_refused_lock(const struct s3_request *request, const struct s3_reply *reply)
+{
+    if (reply->status != BAD_REQUEST || strcmp(reply->code, "InvalidRequest") != 0)
+        return false;
+    for (size_t i = 0; i < request->header_count; i++)
+        if (strcmp(request->headers[i].name, "x-amz-object-lock-mode") == 0)
+            return true;
+    return false;
+}
+
 static void explain(const struct s3_store *store, const struct s3_request *request,
                     const struct s3_reply *reply, const struct cause *cause, struct error *err)
 {
@@ -193,6 +208,8 @@ static void explain(const struct s3_store *store, const struct s3_request *reque
         error_set(err, cause->error, "the service answers HTTP %ld", reply->status);
     if (cause->hint)
         error_hint(err, "%s", cause->hint);
+    if (is_refused_lock(request, reply))
+        error_hint(err, "%s", LOCK_HINT);
     if (cause->verdict == S3_NEW_REGION && reply->region[0])
         error_hint(err, "the bucket is in region %s: set region: %s in the policy", reply->region,
                    reply->region);

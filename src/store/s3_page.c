@@ -214,5 +214,7 @@ int s3_page_fetch(struct s3_page *page, struct error *err)
         s3_add_param(&request, "start-after", page->start_after);
     int rc = s3_perform(page->store, &request, &reply, err);
     s3_reply_clear(&reply);
+    for (size_t i = 0; !rc && i < page->count; i++)
+        page->objects[i].modified_us = s3_our_time(page->store, page->objects[i].modified_us);
     return as_unknown(rc, err);
 }

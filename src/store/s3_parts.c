@@ -152,7 +152,7 @@ static int begin_upload(struct s3_writer *writer, struct error *err)
     size_t plain_headers = request.header_count;
     if (atomic_load(&writer->store->checksums) != S3_NO)
         s3_add_header(&request, "x-amz-checksum-algorithm", "SHA256");
-    writer->began_us = instant_now_us() + atomic_load(&writer->store->clock_offset_us);
+    writer->began_us = instant_now_us();
     int rc = s3_perform(writer->store, &request, &reply, err);
     writer->may_have_strays |= reply.may_be_repeated || rc != 0;
     if (rc && s3_refuses_checksums(writer->store, &reply)) {

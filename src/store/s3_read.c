@@ -262,7 +262,7 @@ int s3_stat(struct store *base, const char *key, struct store_object *ret_object
     if (!rc) {
         *ret_object = (struct store_object){
             .size = reply.length,
-            .modified_us = reply.modified_us,
+            .modified_us = s3_our_time(store, reply.modified_us),
             .locked_until_us = s3_locked_until(&reply),
         };
         memcpy(ret_object->key, key, strlen(key) + 1);

@@ -75,6 +75,19 @@ static inline struct s3_store *s3_store_of(struct store *store)
 /* PREFIX + KEY, as the bucket knows it. */
 void s3_full_key(const struct s3_store *store, const char *key, char full[S3_KEY_SIZE]);
 
+/* A time of the service's clock as ours would have told it, and back: ages are judged by the clock
+ * here, and one that is a day wrong must not make what is new look old. INSTANT_NONE stays. */
+static inline int64_t s3_our_time(const struct s3_store *store, int64_t service_us)
+{
+    return service_us == INSTANT_NONE ? INSTANT_NONE
+                                      : service_us - atomic_load(&store->clock_offset_us);
+}
+
+static inline int64_t s3_service_time(const struct s3_store *store, int64_t our_us)
+{
+    return our_us + atomic_load(&store->clock_offset_us);
+}
+
 /* The key behind the prefix; NULL when the name is none of ours. */
 const char *s3_own_key(const struct s3_store *store, const char *full);
 

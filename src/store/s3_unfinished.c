@@ -123,8 +123,10 @@ static int each_upload(struct s3_store *store, const char *full_prefix, bool is_
     int rc = 0;
     do {
         rc = fetch_uploads(&page, full_prefix, is_cleanup, err);
-        for (size_t i = 0; !rc && i < page.count; i++)
+        for (size_t i = 0; !rc && i < page.count; i++) {
+            page.uploads[i].initiated_us = s3_our_time(store, page.uploads[i].initiated_us);
             rc = visit(store, &page.uploads[i], context, err);
+        }
     } while (!rc && page.is_truncated);
     free(page.uploads);
     return rc;

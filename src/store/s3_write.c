@@ -23,7 +23,8 @@ int s3_create(struct store *base, const char *key, unsigned flags, struct store_
     writer->began_us = INSTANT_NONE;
     s3_full_key(store, key, writer->key);
     if ((flags & STORE_RETAIN) && store->object_lock != STORE_LOCK_OFF)
-        instant_format(instant_now_us() + store->retain_us, writer->retain_until);
+        instant_format(s3_service_time(store, instant_now_us() + store->retain_us),
+                       writer->retain_until);
     int rc = sha256_new(&writer->hash, err);
     if (!rc)
         rc = file_random_name(writer->write_id, S3_WRITE_ID, err);
@@ -36,11 +37,14 @@ int s3_create(struct store *base, const char *key, unsigned flags, struct store_
     return 0;
 }
 
+const char *s3_lock_mode(const struct s3_store *store)
+{
+    return store->object_lock == STORE_LOCK_COMPLIANCE ? "COMPLIANCE" : "GOVERNANCE";
+}
+
 /* What every new object is given. The texts live as long as the writer and the store. */
 void s3_add_object_headers(const struct s3_writer *writer, struct s3_request *request)
 {
-    static const char *const MODES[] = {
-        [STORE_LOCK_GOVERNANCE] = "GOVERNANCE", [STORE_LOCK_COMPLIANCE] = "COMPLIANCE"};
     const struct s3_store *store = writer->store;
     s3_add_header(request, "x-amz-meta-pgcairn-write", writer->write_id);
     if (store->storage_class)
@@ -52,7 +56,7 @@ void s3_add_object_headers(const struct s3_writer *writer, struct s3_request *re
     if (store->tags)
         s3_add_header(request, "x-amz-tagging", store->tags);
     if (writer->retain_until[0]) {
-        s3_add_header(request, "x-amz-object-lock-mode", MODES[store->object_lock]);
+        s3_add_header(request, "x-amz-object-lock-mode", s3_lock_mode(store));
         s3_add_header(request, "x-amz-object-lock-retain-until-date", writer->retain_until);
     }
 }

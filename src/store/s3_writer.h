@@ -58,6 +58,9 @@ struct s3_writer {
  */
 void s3_add_object_headers(const struct s3_writer *writer, struct s3_request *request);
 
+/* "GOVERNANCE" or "COMPLIANCE", of a store that locks. */
+const char *s3_lock_mode(const struct s3_store *store);
+
 /* Some services refuse checksums by name instead of leaving them alone: true when this reply does,
  * and from then on the store sends none. */
 bool s3_refuses_checksums(struct s3_store *store, const struct s3_reply *reply);

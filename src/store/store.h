@@ -82,7 +82,7 @@ struct store_reader;
 struct store_object {
     char key[STORE_KEY_MAX + 1];
     int64_t size;            /* bytes stored */
-    int64_t modified_us;     /* by the store's clock */
+    int64_t modified_us;     /* by the store's clock, but for an offset that it told */
     int64_t locked_until_us; /* object lock; INSTANT_NONE when none, or not known (listings) */
     char sha256[STORE_SHA256_HEX + 1]; /* hex of the stored bytes; "" where not known (listings) */
 };

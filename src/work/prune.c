@@ -5,8 +5,12 @@
 #include "base/buf.h"
 #include "repository/catalogue.h"
 #include "repository/remove.h"
+#include "repository/wal.h"
+#include "repository/wal_remove.h"
 #include "work/zones.h"
 
+static int delete_wal(const struct work *work, int64_t now_us, struct prune *prune,
+                      struct error *ret_first, struct error *err);
 static int delete_all(const struct work *work, int64_t now_us, struct prune *prune,
                       struct error *ret_first, struct error *err);
 static int sweep(const struct work *work, int64_t now_us, struct prune *prune, struct error *err);
@@ -22,13 +26,15 @@ int prune_apply(const struct work *work, const struct prune_options *options, st
     if (rc)
         return rc;
     struct error first = ERROR_NONE; /* one that can't be deleted does not save the others */
-    if ((rc = delete_all(work, options->now_us, prune, &first, err)) ||
+    if ((rc = delete_wal(work, options->now_us, prune, &first, err)) ||
+        (rc = delete_all(work, options->now_us, prune, &first, err)) ||
         (rc = sweep(work, options->now_us, prune, err)))
         return rc;
-    if (prune->failed == 0)
+    if (prune->failed == 0 && !prune->wal_failed)
         return look_again(work, options->now_us, prune, err);
-    error_prefix(&first, "%zu of %zu backups were not deleted", prune->failed,
-                 prune->plan.delete_count);
+    if (prune->failed)
+        error_prefix(&first, "%zu of %zu backups were not deleted", prune->failed,
+                     prune->plan.delete_count);
     if (err)
         *err = first;
     return first.code;
@@ -41,6 +47,8 @@ int prune_look(const struct work *work, int64_t now_us, struct prune *prune, str
     int rc = zones_load(work->policy, &zones, err);
     if (!rc)
         rc = catalogue_read(work->repository, now_us, &prune->facts, err);
+    if (!rc)
+        rc = wal_facts_read_all(work->repository, &prune->facts, err);
     if (!rc)
         rc = retention_plan_make(&prune->facts, work->policy, &zones.view, now_us, &prune->plan,
                                  err);
@@ -71,6 +79,59 @@ int prune_check(const struct prune *prune, const struct prune_options *options, 
 /* -- deleting -----------------------------------------------------------------------------------
  */
 
+/* Between two batches of WAL. */
+static int proceed(const void *context, int64_t deleted, struct error *err)
+{
+    const struct work *work = context;
+    work_progress(work, "deleting WAL", deleted, 0);
+    if (work_interrupted(err))
+        return err ? err->code : ERR_INTERRUPTED;
+    return work_check_lock(work, err);
+}
+
+static bool ends_everything(int rc)
+{
+    return rc == ERR_INTERRUPTED || rc == ERR_CONFLICT || rc == ERR_MEMORY;
+}
+
+/* Before any backup goes: WAL whose snapshots are gone would be kept, for nothing could tell any
+ * more that it is old. */
+static int delete_wal(const struct work *work, int64_t now_us, struct prune *prune,
+                      struct error *ret_first, struct error *err)
+{
+    const struct retention_plan *plan = &prune->plan;
+    struct wal_removed removed = {0};
+    if (plan->wal_delete_count == 0)
+        return 0;
+    int rc = work_check_lock(work, err);
+    if (rc)
+        return rc;
+    _cleanup_(freep) struct wal_remove_range *ranges =
+        calloc(plan->wal_delete_count, sizeof(*ranges));
+    if (!ranges)
+        return error_no_memory(err);
+    struct wal_removing removing = {
+        .ranges = ranges, .plan_hash = plan->hash, .proceed = proceed, .context = work};
+    for (size_t i = 0; i < plan->wal_count; i++) {
+        const struct retention_wal *wal = &plan->wal[i];
+        if (wal->action == RETENTION_DELETE)
+            ranges[removing.count++] = (struct wal_remove_range){
+                wal->wal,  wal->timeline, wal->from,  wal->to,    wal->first,
+                wal->last, wal->segments, wal->bytes, wal->reason};
+    }
+    struct error reason = ERROR_NONE;
+    rc = wal_remove(work->repository, &removing, now_us, &removed, &reason);
+    prune->wal_deleted = removed.objects;
+    prune->wal_locked = removed.locked;
+    prune->bytes_freed += removed.bytes;
+    prune->wal_failed = rc != 0;
+    if (rc && ends_everything(rc) && err)
+        *err = reason;
+    else if (rc)
+        *ret_first = reason;
+    return ends_everything(rc) ? rc : 0;
+}
+
 static int delete_one(const struct work *work, const struct retention_decision *decision,
                       int64_t now_us, struct prune *prune, struct error *err)
 {
@@ -99,6 +160,10 @@ static int delete_all(const struct work *work, int64_t now_us, struct prune *pru
         const struct retention_decision *decision = &plan->decisions[i];
         if (decision->action != RETENTION_DELETE)
             continue;
+        if (decision->kind == BACKUP_SNAPSHOT && (prune->wal_failed || prune->wal_locked)) {
+            prune->failed += prune->wal_failed;
+            continue;
+        }
         if (work_interrupted(err))
             return err ? err->code : ERR_INTERRUPTED;
         int rc = work_check_lock(work, err);
@@ -111,7 +176,7 @@ static int delete_all(const struct work *work, int64_t now_us, struct prune *pru
             rc = retention_keep_locked(plan, i, failure.message, err);
             if (rc)
                 return rc;
-        } else if (rc && prune->failed++ == 0) {
+        } else if (rc && prune->failed++ == 0 && ret_first->code == 0) {
             *ret_first = failure;
         }
         work_progress(work, "deleting backups", (int64_t)(prune->deleted + prune->failed),
@@ -151,6 +216,45 @@ static int sorted_ids(const struct facts *facts, const char ***ret_ids, struct e
     return 0;
 }
 
+/* The stored segments of a decision that are there now. */
+static int64_t count_stored(const struct facts *facts, const struct retention_wal *wal)
+{
+    const struct facts_wal_timeline *timeline = NULL;
+    int64_t count = 0;
+    for (size_t i = 0; i < facts->wal_count; i++)
+        if (strcmp(facts->wals[i].system_identifier, wal->wal->system_identifier) == 0)
+            timeline = facts_wal_timeline(&facts->wals[i], wal->timeline);
+    for (size_t i = 0; timeline && i < timeline->range_count; i++) {
+        uint64_t first = timeline->ranges[i].first, last = timeline->ranges[i].last;
+        first = first > wal->first ? first : wal->first;
+        last = last < wal->last ? last : wal->last;
+        count += first <= last ? (int64_t)(last - first + 1) : 0;
+    }
+    return count;
+}
+
+/* Likewise of the WAL, where segments may have come meanwhile. */
+static int look_again_at_wal(const struct work *work, const struct prune *prune,
+                             struct facts *after, size_t *differences, struct buf *text,
+                             struct error *err)
+{
+    if (prune->plan.wal_delete_count == 0 || prune->wal_locked)
+        return 0;
+    int rc = wal_facts_read_all(work->repository, after, err);
+    if (rc)
+        return error_prefix(err, "after deleting, WAL could not be listed");
+    for (size_t i = 0; i < prune->plan.wal_count; i++) {
+        const struct retention_wal *wal = &prune->plan.wal[i];
+        int64_t stored = count_stored(after, wal);
+        bool is_kept = wal->action == RETENTION_KEEP;
+        if ((is_kept ? stored < wal->segments : stored > 0) &&
+            ++*differences <= PRUNE_DIFFERENCES_MAX)
+            buf_addf(text, "%sWAL %s %s", *differences > 1 ? ", " : "", wal->id,
+                     is_kept ? "has become less" : "is still there");
+    }
+    return 0;
+}
+
 /* The repository must now hold what the plan keeps and nothing of what it deleted. */
 static int look_again(const struct work *work, int64_t now_us, const struct prune *prune,
                       struct error *err)
@@ -168,12 +272,14 @@ static int look_again(const struct work *work, int64_t now_us, const struct prun
         const struct retention_decision *decision = &prune->plan.decisions[i];
         bool is_there =
             bsearch(&decision->id, ids, after.backup_count, sizeof(*ids), compare_ids) != NULL;
-        bool is_kept = decision->action == RETENTION_KEEP;
+        bool is_kept = decision->action == RETENTION_KEEP ||
+                       (decision->kind == BACKUP_SNAPSHOT && prune->wal_locked);
         if (is_there != is_kept && ++differences <= PRUNE_DIFFERENCES_MAX)
             buf_addf(&text, "%s%s %s", differences > 1 ? ", " : "", decision->id,
                      is_kept ? "is gone" : "is still there");
     }
-    if (differences)
+    rc = look_again_at_wal(work, prune, &after, &differences, &text, err);
+    if (!rc && differences)
         rc = error_set(err, ERR_FAILED, "after deleting, the repository is not as planned: %s%s",
                        buf_text(&text), differences > PRUNE_DIFFERENCES_MAX ? ", ..." : "");
     buf_clear(&text);
@@ -199,12 +305,14 @@ int prune_run(const struct work *work, struct work_result *result, struct error 
         work_notice(work, "%s", prune.plan.warnings.items[i]);
     if (prune.locked)
         work_notice(work, "%zu backups stay, which an object lock protects still", prune.locked);
-    json_t *details =
-        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "plan_hash", prune.plan.hash, "kept",
-                  (json_int_t)(prune.plan.count - prune.plan.delete_count), "deleted",
-                  (json_int_t)prune.deleted, "locked", (json_int_t)prune.locked, "failed",
-                  (json_int_t)prune.failed, "unfinished", (json_int_t)prune.unfinished,
-                  "bytes_freed", (json_int_t)prune.bytes_freed);
+    if (prune.wal_locked)
+        work_notice(work, "WAL stays, which an object lock protects still, and with it snapshots");
+    json_t *details = json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "plan_hash", prune.plan.hash, "kept",
+        (json_int_t)(prune.plan.count - prune.plan.delete_count), "deleted",
+        (json_int_t)prune.deleted, "locked", (json_int_t)prune.locked, "failed",
+        (json_int_t)prune.failed, "unfinished", (json_int_t)prune.unfinished, "bytes_freed",
+        (json_int_t)prune.bytes_freed, "wal_deleted", (json_int_t)prune.wal_deleted);
     if (details) {
         json_decref(result->details);
         result->details = details;

@@ -24,6 +24,9 @@ struct prune {
     struct retention_plan plan;
     size_t deleted, failed; /* backups, garbage included */
     size_t locked;          /* found under an object lock: decisions to keep now, not failed */
+    int64_t wal_deleted;    /* objects of WAL */
+    int64_t wal_locked;     /* likewise under an object lock: they stay, and are not failed */
+    bool wal_failed;        /* not all of the WAL went; then no snapshot does */
     int64_t bytes_freed;    /* really, with what unfinished writes had left behind */
     int64_t unfinished;     /* writes that never ended, removed beside the plan */
 };

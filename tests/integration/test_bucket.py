@@ -89,8 +89,7 @@ def no_such_bucket(ws):
     return {}, ("pgcairn-has-no-such-bucket", "NoSuchBucket", "create the bucket first")
 
 
-REFUSALS = [no_such_key, wrong_secret, no_key_at_all, server_down, no_such_host,
-            pytest.param(no_such_bucket, marks=pytest.mark.xfail(reason="it exits 1", strict=True))]
+REFUSALS = [no_such_key, wrong_secret, no_key_at_all, server_down, no_such_host, no_such_bucket]
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)

@@ -56,7 +56,7 @@ class Cluster:
         return json.loads((self.path(snapshot) / "manifest.json").read_text())
 
     def path(self, snapshot):
-        return self.archive.repository / "demo/snapshots" / snapshot
+        return self.archive.repository.path / "demo/snapshots" / snapshot
 
     def restore(self, *arguments, folder=None, **options):
         folder = folder or self.folder()
@@ -555,8 +555,8 @@ def test_second_timeline_and_a_gap(clusters):
     copy = cluster.start(cluster.restore("--timeline", "1"))
     assert copy.value("postgres", "select string_agg(n::text, ',' order by n) from marks") == "1,2,3"
     copy.stop()
-    for path in archive.segments()[third]:
-        path.unlink()
+    for key in archive.segments()[third]:
+        (archive.repository.path / key).unlink()
     run = cluster.restore(expect=1)
     assert_error(run, third, "--to")
     second = cluster.snapshot()

@@ -176,6 +176,27 @@ def test_fifty_pushes_are_killed(backlog):
     assert sorted(backlog.segments()) == backlog.ready
 
 
+def test_a_push_killed_at_any_moment(backlog):
+    """kill -9 from its first breath to its last: what is there is whole, and there once."""
+    names, delay, ended = backlog.ready, 0.01, False
+    words = [str(backlog.bin / "pgcairn"), "-c", str(backlog.policy_file), "wal", "push", "demo", f"pg_wal/{names[0]}"]
+    env = clean_environment(**backlog.environment())
+    while not ended:
+        shutil.rmtree(backlog.state / "wal", ignore_errors=True)
+        child = subprocess.Popen(words, cwd=backlog.server.data, env=env, **as_user(backlog.user))
+        try:
+            assert child.wait(delay) == 0
+            ended = True
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        delay *= 1.5
+        for name in backlog.segments():
+            assert backlog.plain(name) == (backlog.server.data / "pg_wal" / name).read_bytes()
+    backlog.push(names[0])
+    assert sorted(backlog.segments()) == names and all(len(keys) == 1 for keys in backlog.segments().values())
+
+
 def test_one_cluster_has_one_server(archiving, made):
     """Two servers with one policy: the second one's WAL is refused, and the server keeps it."""
     archiving.server.psql("postgres", FILL)
@@ -242,6 +263,33 @@ def test_exit_statuses_of_fetch(backlog):
     assert_error(backlog.fetch(names[4], target, expect=126), "another SHA-256")
     assert_error(backlog.fetch("rubbish", target, expect=126), "no WAL file")
     assert not target.exists() and not list(target.parent.iterdir())
+    shutil.rmtree(target.parent)
+
+
+@pytest.mark.stores("s3")
+def test_a_service_that_is_down_is_no_end_of_wal(backlog):
+    """Neither does a push say that a segment is stored, nor a fetch that there is none."""
+    names, service = backlog.ready, backlog.repository.service
+    if not service.is_ours:
+        pytest.skip("the other service is not ours to kill")
+    backlog.policy["repository"]["s3"]["retry_for"] = "1s"
+    backlog.write()
+    backlog.push(names[0])
+    stored, target = backlog.segments(), scratch() / "file"
+    shutil.rmtree(backlog.state / "wal")
+    service.script("kill-gateway")
+    try:
+        for name in (names[1], "00000002.history", f"{int(names[-1], 16) + 1:024X}"):
+            assert_error(backlog.fetch(name, target, expect=126), "that the service runs")
+            backlog.fetch(name, target, "--standby", expect=1)
+        assert_error(backlog.push(names[1], expect=3), "that the service runs")
+        backlog.run("push", "demo", f"pg_wal/{names[1]}", program="pgcairn-wal", expect=3)
+    finally:
+        service.script("start-gateway")
+    assert not target.exists() and backlog.segments() == stored
+    backlog.push(names[1])
+    backlog.fetch(names[1], target)
+    assert target.read_bytes() == (backlog.server.data / "pg_wal" / names[1]).read_bytes()
     shutil.rmtree(target.parent)
 
 
@@ -403,6 +451,7 @@ class Killer(threading.Thread):
 
 
 @pytest.mark.slow
+@pytest.mark.stores("file")  # the server makes WAL faster than a bucket takes it, killed so often
 def test_kill_and_crash_at_random_moments(archiving, made):
     """kill -9 of push while it works, and of the whole server: nothing is lost, nothing is doubled."""
     server = archiving.server

@@ -55,12 +55,14 @@ static int parse_bad_policy(struct error *err)
 
 static int make_plan(struct error *err)
 {
-    static char nightly[] = "nightly", pruner[] = "prune";
+    static char nightly[] = "nightly", pruner[] = "prune", archive[] = "wal";
     struct facts facts;
-    struct policy_job jobs[] = {{.name = nightly,
-                                 .type = JOB_DUMP,
-                                 .keep = {.is_set = true, .last = 1, .daily = 2, .weekly = 1}},
-                                {.name = pruner, .type = JOB_PRUNE}};
+    struct policy_job jobs[] = {
+        {.name = nightly,
+         .type = JOB_DUMP,
+         .keep = {.is_set = true, .last = 1, .daily = 2, .weekly = 1}},
+        {.name = pruner, .type = JOB_PRUNE},
+        {.name = archive, .type = JOB_WAL, .keep = {.is_set = true, .within_us = US_PER_DAY}}};
     struct policy policy = policy_of(jobs, ARRAY_SIZE(jobs));
     struct retention_plan plan = {0};
     struct zone *zone = NULL;
@@ -68,7 +70,10 @@ static int make_plan(struct error *err)
     memory_left = 0;
     history(&facts, "2026-11-10T02:00 2026-11-11T02:00,hold 2026-11-12T02:00,db=app+crm "
                     "2026-11-18T02:00,state=garbage 2026-11-19T02:00,level=2 2026-11-20T02:00 "
-                    "2026-11-20T12:00,job=gone 2027-11-20T12:00");
+                    "2026-11-20T12:00,job=gone 2027-11-20T12:00 2026-11-18T12:00,wal=42/1:5-6,hold "
+                    "2026-11-19T12:00,wal=42/1:8-8");
+    wal_history_of(&facts, "42/1:2-20@2026-11-21T11:00 42/2<1:15 42/2:15-30@2026-11-21T11:30 "
+                           "42/3:15-30@2026-11-21T11:30 43/1:2-20@2026-11-21T11:00");
     assert_int_equal(zone_load("UTC", &zone, NULL), 0);
     struct retention_zones zones = {.policy = zone};
     memory_left = left;

@@ -37,7 +37,7 @@ static const struct row ROWS[] = {
      S3_NEW_REGION, ERR_AUTH, "AuthorizationHeaderMalformed"},
     {"GET", 301, BODY("PermanentRedirect", ""), false, S3_NEW_REGION, ERR_AUTH, "PermanentRedir"},
     {"GET", 404, BODY("NoSuchKey", ""), false, S3_FINAL, ERR_NOT_FOUND, "NoSuchKey: in words"},
-    {"GET", 404, BODY("NoSuchBucket", ""), false, S3_FINAL, ERR_FAILED, "NoSuchBucket: in words"},
+    {"GET", 404, BODY("NoSuchBucket", ""), false, S3_FINAL, ERR_UNKNOWN, "NoSuchBucket: in words"},
     {"GET", 404, "<html>not here</html>", false, S3_FINAL, ERR_UNKNOWN, "the service answers HTTP"},
     {"HEAD", 404, "", false, S3_FINAL, ERR_NOT_FOUND, "the service answers HTTP 404"},
     {"PUT", 412, BODY("PreconditionFailed", ""), false, S3_FINAL, ERR_EXISTS, "PreconditionFailed"},
@@ -106,6 +106,26 @@ static void test_region_and_skew_are_told(void **state)
     s3_reply_clear(&reply);
 }
 
+/* "InvalidRequest" means anything; with a lock asked for it means the bucket keeps none. */
+static void test_a_lock_that_is_refused(void **state)
+{
+    (void)state;
+    for (int is_lock_asked = 0; is_lock_asked < 2; is_lock_asked++) {
+        struct s3_reply reply = S3_REPLY_INIT;
+        struct error err = ERROR_NONE;
+        struct s3_request request = {.method = "PUT", .action = "s3:PutObject", .key = "prod/a"};
+        if (is_lock_asked)
+            request.headers[request.header_count++] =
+                (struct s3_header){"x-amz-object-lock-mode", "GOVERNANCE"};
+        reply.status = 400;
+        buf_add_text(&reply.body, BODY("InvalidRequest", ""));
+        assert_int_equal(s3_judge(&STORE, &request, &reply, &err), S3_FINAL);
+        assert_int_equal(err.code, ERR_FAILED);
+        assert_int_equal(strstr(err.hint, "object_lock:") != NULL, is_lock_asked);
+        s3_reply_clear(&reply);
+    }
+}
+
 /* A range is whole when it reaches its end or the object's. */
 static void test_ranges(void **state)
 {
@@ -162,6 +182,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replies),
         cmocka_unit_test(test_region_and_skew_are_told),
+        cmocka_unit_test(test_a_lock_that_is_refused),
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_names),
     };

@@ -206,8 +206,7 @@ static int look_until_settled(struct wal_job *job, struct error *err)
         rc = wal_look_server(&job->look, job->conn, err);
         if (!rc)
             rc = wal_look_archive(&job->look, err);
-        if (rc || job->look.has_fault ||
-            job->look.continuity.pending_gaps == 0)
+        if (rc || job->look.has_fault || job->look.continuity.pending_gaps == 0)
             return rc;
         usleep(STEP_US);
     } while (instant_monotonic_us() - begun_us < FAILING_US);

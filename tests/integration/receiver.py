@@ -38,7 +38,7 @@ class Receiver:
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 list(map(str, words)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
-                env=clean_environment(STATE_DIRECTORY=str(self.archive.state)), preexec_fn=die_with_parent,
+                env=clean_environment(**self.archive.environment()), preexec_fn=die_with_parent,
                 **as_user(self.archive.user))
         return self
 
@@ -74,6 +74,7 @@ class Receiver:
         """All but the segment that is being written is stored and acknowledged."""
         self.wait_stored(self.finish_segment(), seconds)
         wait_until(lambda: self.running() and self.slot()["lag"] < 32 << 20, seconds, "it is acknowledged")
+        return self
 
     def finish_segment(self):
         """Ends the segment; its name."""

@@ -102,6 +102,22 @@ def test_what_is_received_under_load_is_the_servers_own(archive):
         receiver.stop()
 
 
+def test_in_a_folder_and_in_a_bucket(made, store):
+    """One receiver end to end in each kind of store, a kill included."""
+    server = made(Server("receive", config={**CONFIG, "archive_mode": "on"}))
+    archive = Archive(server, jobs=copy.deepcopy(JOBS), store=store)
+    own_copy(server)
+    start(archive)
+    with Receiver(archive) as receiver:
+        receiver.wait_streaming()
+        fill(server, 3)
+        receiver.kill()
+        fill(server, 2)
+        receiver.start().wait_streaming().wait_safe()
+        assert_equal_to_own(archive)
+        receiver.stop()
+
+
 def test_a_clean_stop_acknowledges_what_is_stored(archive):
     with Receiver(archive) as receiver:
         receiver.wait_streaming()
@@ -171,9 +187,7 @@ def test_store_away_nothing_is_acknowledged(archive):
         fill(server, 2)
         receiver.wait_safe()
         before = receiver.slot()["restart_lsn"]
-        away = archive.root / "away"
-        archive.repository.rename(away)
-        archive.repository.write_text("in the way")
+        archive.hide()
         fill(server, 14)  # more than may wait
         time.sleep(3)
         assert receiver.running() and receiver.slot()["restart_lsn"] == before
@@ -181,8 +195,7 @@ def test_store_away_nothing_is_acknowledged(archive):
         assert [set(row.values()) for row in sent] == [{before}]
         assert "is not stored yet" in receiver.err
         assert 0 < len([n for n in receiver.spool() if len(n) == 24]) <= 9
-        archive.repository.unlink()
-        away.rename(archive.repository)
+        archive.show()
         receiver.wait_safe()
         assert_equal_to_own(archive)
         assert "takes WAL again" in receiver.err
@@ -196,14 +209,11 @@ def test_wal_sender_timeout_is_kept_while_the_store_is_away(archive):
     with Receiver(archive) as receiver:
         receiver.wait_streaming()
         pid = server.value("postgres", "select pid from pg_stat_replication")
-        away = archive.root / "away"
-        archive.repository.rename(away)
-        archive.repository.write_text("in the way")
+        archive.hide()
         fill(server, 14)
         time.sleep(6)
         assert server.value("postgres", "select pid from pg_stat_replication") == pid, receiver.err
-        archive.repository.unlink()
-        away.rename(archive.repository)
+        archive.show()
         receiver.wait_safe()
         receiver.stop()
 
@@ -216,15 +226,12 @@ def test_acknowledge_what_is_in_the_spool(archive):
     with Receiver(archive) as receiver:
         receiver.wait_streaming()
         receiver.wait_safe()
-        away = archive.root / "away"
-        archive.repository.rename(away)
-        archive.repository.write_text("in the way")
+        archive.hide()
         fill(server, 12)
         wait_until(lambda: receiver.slot()["lag"] < 32 << 20, 30, "the spool is acknowledged")
         assert len([n for n in receiver.spool() if len(n) == 24]) >= 12
         receiver.kill()
-        archive.repository.unlink()
-        away.rename(archive.repository)
+        archive.show()
         server.psql("postgres", "checkpoint")  # what was acknowledged is gone from the server
         receiver.start().wait_streaming().wait_safe()
         assert_equal_to_own(archive)
@@ -440,7 +447,7 @@ def test_other_segment_sizes(made, megabytes):
 def daemon(archive):
     log = open(archive.root / "daemon.err", "wb")
     return subprocess.Popen([archive.bin / "pgcairn", "-c", archive.policy_file, "daemon"], stderr=log, cwd="/",
-                            env=clean_environment(STATE_DIRECTORY=str(archive.state)), preexec_fn=die_with_parent,
+                            env=clean_environment(**archive.environment()), preexec_fn=die_with_parent,
                             **as_user(archive.user))
 
 

@@ -1,12 +1,13 @@
 #!/usr/bin/python3
-"""The S3 store against rclone, and a dump to S3 against the same dump to a folder, as ratios from one
-run on this machine, with Ceph's gateway in memory (tests/s3/server.sh).
+"""The s3:// store against rclone, and a dump into a bucket against one into a folder, as ratios from
+one run on this machine, against Ceph's gateway on this machine or the service of PGCAIRN_TEST_S3_*.
 
-    /usr/bin/python3 tests/bench/s3.py [--mb 1000] [--objects 100000] [--scale 10] [--rounds 3]
+    /usr/bin/python3 tests/bench/s3.py [--megabytes 1000] [--objects 100000] [--scale 2] [--rounds 5]
                                        [--only transfer,list,dump]
 
-Needs a release build (cmake --preset release && cmake --build --preset release) and Debian's rclone.
-Every figure is the median of the rounds, each round runs the rivals one after the other.
+Needs a release build (cmake --preset release && ninja -C build/release) and rclone. Every figure is
+the median of the rounds; each round runs the rivals one after the other, in turns the one or the
+other first. rclone gets the parts and the concurrency that the store has: 8 MiB, four at a time.
 """
 import argparse
 import os
@@ -14,157 +15,200 @@ import shutil
 import statistics
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import dump
-from dump import TOP, measure
+from dump import BINARY, CONFIG, TOP, measure, row
 from pg import Server, clean_environment
-from s3 import Service
+from s3 import Client, Service
 
-TOOL = Path(dump.BINARY).parent.parent / "tests/tools/store_tool"
-MEMORY_KB = 100_000
-
-
-def medians(rounds, *functions):
-    """Of (seconds, peak kB), a pair for each function."""
-    results = [[] for _ in functions]
-    for _ in range(rounds):
-        for result, function in zip(results, functions):
-            result.append(function())
-    return [tuple(statistics.median(column) for column in zip(*result)) for result in results]
+STORE_TOOL = os.environ.get("PGCAIRN_STORE_TOOL", str(TOP / "build/release/tests/tools/store_tool"))
+MEMORY_KB = 100 * 1024
+PUTTERS = 6
+SEGMENTS_PER_LOG = 256
+OBJECTS_PER_DUMP = 10
+RCLONE_UP = ("--s3-chunk-size", "8M", "--s3-upload-cutoff", "8M", "--s3-upload-concurrency", "4")
+RCLONE_DOWN = ("--multi-thread-streams", "4")
 
 
-def row(what, ours, theirs, ratio, bound, is_met):
-    print(f"| {what} | {ours} | {theirs} | {ratio:.2f} | {bound} | {'met' if is_met else 'MISSED'} |", flush=True)
+def layout(count):
+    """Keys as a repository has them: mostly WAL by log file, and the objects of dumps."""
+    dumps = count // 10 // OBJECTS_PER_DUMP
+    for i in range(dumps):
+        day = f"2026{i // 28 % 12 + 1:02}{i % 28 + 1:02}T020000Z-{i:04x}"
+        for j in range(OBJECTS_PER_DUMP):
+            yield f"prod/dumps/{day}/16384/data-{j:04}.tar.zst"
+    for i in range(count - dumps * OBJECTS_PER_DUMP):
+        log, segment = divmod(i, SEGMENTS_PER_LOG)
+        yield f"prod/wal/7300000000000000001/00000001/{log:08X}/{segment:08X}-{i * 2654435761 % 2**64:016x}.zst"
 
 
-def speed_row(what, ours, theirs, at_least):
-    """How much faster than the rival."""
-    ratio = theirs[0] / ours[0]
-    row(what, f"{ours[0]:.2f} s, {ours[1] / 1000:.0f} MB", f"{theirs[0]:.2f} s, {theirs[1] / 1000:.0f} MB", ratio,
-        f">= {at_least:.1f}", ratio >= at_least)
+def put_some(client_arguments, bucket, keys):
+    client = Client(*client_arguments)
+    for key in keys:
+        client.request("PUT", bucket, key, body=b"x")
 
 
-class Rivals:
-    def __init__(self, service, bucket, work):
-        self.bucket, self.work = bucket, work
-        self.tool = [str(TOOL), "--endpoint", service.endpoint, "--region", service.region, f"s3://{bucket.name}"]
-        self.env = clean_environment(**service.environment())
-        # rclone does not start with a bundle of certificates that it can't read.
-        self.rclone_env = {k: v for k, v in self.env.items() if k != "AWS_CA_BUNDLE"}
-        self.rclone_env.update({f"RCLONE_CONFIG_S_{name}": value for name, value in (
-            ("TYPE", "s3"), ("PROVIDER", "Ceph"), ("ACCESS_KEY_ID", service.access_key_id),
-            ("SECRET_ACCESS_KEY", service.secret), ("ENDPOINT", service.endpoint))}, RCLONE_CONFIG=str(work / "none"))
+class Bench:
+    def __init__(self, service, work, rounds):
+        self.service, self.work, self.rounds = service, work, rounds
+        self.bucket = service.bucket()
+        self.prefix = f"bench-{os.getpid()}"
+        self.url = f"s3://{self.bucket.name}/{self.prefix}"
+        self.env = clean_environment(**service.environment(), RCLONE_CONFIG=str(work / "rclone.conf"))
+        self.env.update({f"RCLONE_CONFIG_S3_{k}": v for k, v in {
+            "TYPE": "s3", "PROVIDER": "Ceph" if service.is_ours else "Other", "ENDPOINT": service.endpoint,
+            "REGION": service.region, "ACCESS_KEY_ID": service.access_key_id, "SECRET_ACCESS_KEY": service.secret,
+            "NO_CHECK_BUCKET": "true"}.items()})
+        (work / "rclone.conf").touch()
+        self.state = work / "state"
+        self.state.mkdir()
 
-    def ours(self, *arguments):
-        return measure([*self.tool, *map(str, arguments)], self.env)
+    def tool(self, *words):
+        ca_file = ["--ca-file", str(self.service.ca_file)] if self.service.ca_file else []
+        return measure([STORE_TOOL, "--endpoint", self.service.endpoint, "--region", self.service.region, *ca_file,
+                        self.url, *words], self.env)
 
-    def rclone(self, *arguments):
-        return measure(["rclone", *map(str, arguments)], self.rclone_env)
+    def rclone(self, *words):
+        ca_file = ["--ca-cert", str(self.service.ca_file)] if self.service.ca_file else []
+        return measure(["rclone", *ca_file, *words], self.env)
 
-    def remote(self, key):
-        return f"s:{self.bucket.name}/{key}"
+    def remote(self, key=""):
+        return f"s3:{self.bucket.name}/{self.prefix}/{key}"
+
+    def rounds_of(self, *functions):
+        """The medians of what each returns, a tuple of numbers."""
+        results = [[] for _ in functions]
+        for i in range(self.rounds):
+            turn = range(len(functions)) if i % 2 == 0 else reversed(range(len(functions)))
+            for j in turn:
+                results[j].append(functions[j]())
+        return [tuple(statistics.median(column) for column in zip(*result)) for result in results]
+
+    def clear(self):
+        self.bucket.empty(f"{self.prefix}/")
 
 
-def bench_transfer(rivals, megabytes, rounds):
-    source, target = rivals.work / "source", rivals.work / "target"
-    with open(source, "wb") as out:
+def memory_row(what, ours, theirs):
+    print(f"| {what} | {ours / 1024:.0f} MB | {theirs / 1024:.0f} MB | {ours / theirs:.2f} | <= {MEMORY_KB // 1024} MB | "
+          f"{'met' if ours <= MEMORY_KB else 'MISSED'} |", flush=True)
+
+
+def bench_transfer(bench, megabytes):
+    """One file that does not compress, as volumes are."""
+    source, target = bench.work / "source", bench.work / "target"
+    with open(source, "wb") as file:
         for _ in range(megabytes):
-            out.write(os.urandom(1_000_000))
-    up = medians(rounds, lambda: rivals.ours("put", "ours", source),
-                 lambda: rivals.rclone("copyto", "--s3-chunk-size", "8M", "--s3-upload-concurrency", "4", source,
-                                       rivals.remote("theirs")))
-    speed_row(f"upload of {megabytes} MB", *up, 1.0)
+            file.write(os.urandom(10**6))
 
-    def download(function):
-        target.unlink(missing_ok=True)
-        return function()
-    down = medians(rounds, lambda: download(lambda: rivals.ours("get", "ours", target)),
-                   lambda: download(lambda: rivals.rclone("copyto", "--multi-thread-streams", "4", rivals.remote("ours"),
-                                                          target)))
-    speed_row(f"download of {megabytes} MB", *down, 1.0)
-    for what, (_, peak) in (("upload", up[0]), ("download", down[0])):
-        row(f"memory of the {what}", f"{peak / 1000:.0f} MB", "", peak / MEMORY_KB, f"<= {MEMORY_KB / 1000:.0f} MB",
-            peak <= MEMORY_KB)
+    def fresh(function):
+        """Before each: nothing stored under the key, nothing in the way of the download."""
+        def run():
+            bench.bucket.delete(f"{bench.prefix}/up")
+            target.unlink(missing_ok=True)
+            return function()
+        return run
+
+    ours, theirs = bench.rounds_of(fresh(lambda: bench.tool("put", "up", str(source))),
+                                   fresh(lambda: bench.rclone("copyto", *RCLONE_UP, str(source), bench.remote("up"))))
+    row(f"upload of {megabytes} MB, against rclone", ours[0], theirs[0], 1.0)
+    memory_row("its peak memory", ours[1], theirs[1])
+
+    # Each downloads what itself has stored: rclone compares MD5s, which it keeps beside the object.
+    bench.tool("put", "ours", str(source))
+    bench.rclone("copyto", *RCLONE_UP, str(source), bench.remote("theirs"))
+    ours, theirs = bench.rounds_of(
+        fresh(lambda: bench.tool("get", "ours", str(target))),
+        fresh(lambda: bench.rclone("copyto", *RCLONE_DOWN, bench.remote("theirs"), str(target))))
+    row(f"download of {megabytes} MB, against rclone", ours[0], theirs[0], 1.0)
+    memory_row("its peak memory", ours[1], theirs[1])
     source.unlink()
-    target.unlink(missing_ok=True)
+    target.unlink()
 
 
-def archive_key(number):
-    """As WAL is laid out: SYSID/TLI/LOG/SEGMENT."""
-    log, segment = divmod(number, 256)
-    return f"list/demo/wal/7391234567890123456/00000001/{log:08X}/00000001{log:08X}{segment:08X}-0123456789abcdef.zst"
+def bench_list(bench, count):
+    keys = [f"{bench.prefix}/list/{key}" for key in layout(count)]
+    service = bench.service
+    arguments = (service.endpoint, service.region, service.access_key_id, service.secret, service.ca_file)
+    with ProcessPoolExecutor(PUTTERS) as pool:
+        for job in [pool.submit(put_some, arguments, bench.bucket.name, keys[i::PUTTERS]) for i in range(PUTTERS)]:
+            job.result()
+    ours, plain, fast = bench.rounds_of(
+        lambda: bench.tool("list", "list/"), lambda: bench.rclone("lsf", "-R", bench.remote("list")),
+        lambda: bench.rclone("lsf", "-R", "--fast-list", bench.remote("list")))
+    target = 1 / 1.5
+    row(f"list of {count} objects, against rclone lsf -R", ours[0], plain[0], target)
+    row(f"list of {count} objects, against rclone lsf -R --fast-list", ours[0], fast[0], target)
+    memory_row("its peak memory", ours[1], fast[1])
 
 
-def bench_list(rivals, objects, rounds):
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda i: rivals.bucket.put(archive_key(i), b""), range(objects)))
-    ours, plain, fast = medians(rounds, lambda: rivals.ours("list", "list/"),
-                                lambda: rivals.rclone("lsf", "-R", rivals.remote("list")),
-                                lambda: rivals.rclone("lsf", "-R", "--fast-list", rivals.remote("list")))
-    speed_row(f"list of {objects} objects", ours, plain, 1.5)
-    speed_row(f"list of {objects} objects, rclone --fast-list", ours, fast, 1.5)
+def bench_dump(bench, server, scale):
+    server.createdb("bench")
+    server.load("bench", TOP / "tests/bench/data.sql", scale=scale)
+    env = {**bench.env, **server.environment(), "STATE_DIRECTORY": str(bench.state)}
+    folder = bench.work / "repository"
 
+    def policy(name, url, section=""):
+        file = bench.work / f"{name}.yaml"
+        file.write_text(f"""cluster: bench
+postgres:
+  connection: "host={server.socket_dir} port={server.port} user=postgres dbname=postgres"
+  databases: [bench]
+repository:
+  url: {url}
+{section}
+jobs:
+  nightly: {{type: dump, schedule: "0 2 * * *", keep: {{last: 3}}, jobs: 2}}
+""")
+        file.chmod(0o600)
+        return str(file)
 
-class S3Bench(dump.Bench):
-    """A dump of one database by two policies."""
+    section = "  s3: {" + ", ".join(f'{k}: "{v}"' for k, v in bench.service.policy().items()) + "}"
+    policies = {"s3": policy("s3", f"{bench.url}/dump", section), "file": policy("file", f"file://{folder}")}
 
-    def __init__(self, server, work, rivals, service):
-        super().__init__(server, work, 1)
-        self.rivals, self.service = rivals, service
-        self.env.update(service.environment())
+    def dump(kind):
+        def run():
+            bench.bucket.empty(f"{bench.prefix}/dump/")
+            shutil.rmtree(folder, ignore_errors=True)
+            return measure([BINARY, "-q", "-c", policies[kind], "run", "bench/nightly"], env)
+        return run
 
-    def dump_to_s3(self, database):
-        self.rivals.bucket.empty("dumps/")
-        file = Path(self.policy(database, 2))
-        folder_line = f'repository: {{url: "file://{self.work}/repo"}}'
-        text = file.read_text()
-        assert folder_line in text
-        file = file.with_suffix(".s3.yaml")
-        file.write_text(text.replace(folder_line, (
-            f'repository: {{url: "s3://{self.rivals.bucket.name}/dumps", s3: {{endpoint: "{self.service.endpoint}", '
-            f'region: {self.service.region}}}}}')))
-        return measure([dump.BINARY, "-q", "-c", str(file), "run", "bench/nightly"], self.env)
-
-
-def bench_dump(rivals, service, scale, rounds):
-    server = Server("bench", dump.CONFIG).start()
-    try:
-        server.createdb("mixed")
-        server.load("mixed", TOP / "tests/bench/data.sql", scale=scale)
-        bench = S3Bench(server, rivals.work, rivals, service)
-        ours, folder = medians(rounds, lambda: bench.dump_to_s3("mixed"), lambda: bench.dump("mixed"))
-        ratio = ours[0] / folder[0]
-        row("dump to S3, against one to a folder", f"{ours[0]:.2f} s", f"{folder[0]:.2f} s", ratio, "<= 1.25", ratio <= 1.25)
-    finally:
-        server.stop()
+    ours, theirs = bench.rounds_of(dump("s3"), dump("file"))
+    row(f"dump into the bucket, against the same into a folder (scale {scale:g})", ours[0], theirs[0], 1.25)
+    memory_row("its peak memory", ours[1], theirs[1])
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--mb", type=int, default=1000)
+    parser.add_argument("--megabytes", type=int, default=1000)
     parser.add_argument("--objects", type=int, default=100000)
-    parser.add_argument("--scale", type=float, default=10)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="transfer,list,dump")
     options = parser.parse_args()
     only = options.only.split(",")
-    if not TOOL.exists():
-        sys.exit(f"{TOOL} is not built: cmake --preset release && cmake --build --preset release")
+    if not shutil.which("rclone"):
+        sys.exit("s3.py: rclone is missing: apt-get install rclone")
     work = Path(tempfile.mkdtemp(prefix="pgcairn-bench-"))
-    service = Service.start()
+    server = service = bench = None
     try:
-        rivals = Rivals(service, service.bucket("bench"), work)
+        service = Service.from_environment() or Service.start()
+        bench = Bench(service, work, options.rounds)
         print("| what | pgcairn | other | ratio | target | |\n|---|---|---|---|---|---|", flush=True)
         if "transfer" in only:
-            bench_transfer(rivals, options.mb, options.rounds)
+            bench_transfer(bench, options.megabytes)
         if "list" in only:
-            bench_list(rivals, options.objects, options.rounds)
+            bench_list(bench, options.objects)
         if "dump" in only:
-            bench_dump(rivals, service, options.scale, options.rounds)
+            server = Server("bench", CONFIG).start()
+            bench_dump(bench, server, options.scale)
     finally:
-        service.stop()
+        if server:
+            server.stop()
+        if service and not service.is_ours and bench:
+            bench.clear()
+        if service:
+            service.stop()
         shutil.rmtree(work, ignore_errors=True)
 
 

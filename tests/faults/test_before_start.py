@@ -309,7 +309,7 @@ def test_no_policy_at_all(tmp_path):
 
 
 @pytest.mark.parametrize("job, word", [
-    ({"type": "wal", "schedule": "0 * * * *", "keep": {"within": "7d"}}, "wal"),
+    ({"type": "verify", "schedule": "0 * * * *"}, "verify"),
     ({"type": "audit", "schedule": "0 7 * * *"}, "audit"),
 ])
 def test_what_this_version_cannot_do_is_refused(workspace, app, job, word):

@@ -1,5 +1,6 @@
 """The hourly WAL job, `wal status` and the preflight: what is missing is found, and said in words."""
 import json
+import time
 
 import pytest
 from archive import Archive
@@ -61,6 +62,7 @@ def test_the_job_brings_what_was_written_into_the_repository(archive):
 
 def test_with_a_snapshot_there_is_a_window(archive):
     snapshot(archive)
+    time.sleep(1.1)  # times are told to the second
     archive.server.psql("postgres", FILL)
     job(archive)
     seen = status(archive)

@@ -9,6 +9,7 @@
 Everything lies in the server's own folder, because the server's user must reach it; a bucket's keys in
 a file of that user, as they would.
 """
+import copy
 import json
 import os
 import re
@@ -51,7 +52,7 @@ class Archive:
         self.policy_file = self.root / "policy.yaml"
         self.policy = {"cluster": cluster, "postgres": {"connection": connection or server.url()},
                        "repository": self.repository.policy(), "defaults": {"retries": 0},
-                       "jobs": jobs or {"nightly": JOBS["nightly"]}}
+                       "jobs": copy.deepcopy(jobs or {"nightly": JOBS["nightly"]})}
         self.write()
         self.write_credentials()
         for path in (self.root, self.state):

@@ -17,6 +17,7 @@ enum { EVENTS_MAX = 32 };
 
 static int open_all(struct daemon *daemon, struct error *err);
 static void look(struct daemon *daemon);
+static void beat(struct daemon *daemon, int64_t boot_us);
 static void arm_timer(struct daemon *daemon);
 static void wait_for_events(struct daemon *daemon);
 static void close_all(struct daemon *daemon);
@@ -34,6 +35,7 @@ int daemon_run(const struct daemon_options *options, struct error *err)
                             .watchdog_us = systemd_watchdog_us()};
     int rc = open_all(&daemon, err);
     if (!rc) {
+        beat(&daemon, boot_now_us()); /* whoever hears that it is ready finds it in the journal */
         say(LOG_INFO, NULL, NULL, "pgcairn %s: %zu policies, %zu scheduled jobs, journal in %s",
             PGCAIRN_VERSION, daemon.roster->policy_count, daemon.roster->job_count, daemon.folder);
         systemd_notify("READY=1");

@@ -1,6 +1,7 @@
 #include "store/s3_xml.h"
 
 #include <expat.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/buf.h"

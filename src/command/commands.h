@@ -15,6 +15,7 @@
     X(COMMAND_CHECK)            \
     X(COMMAND_DAEMON)           \
     X(COMMAND_RUN)              \
+    X(COMMAND_DRILL)            \
     X(COMMAND_STATUS)           \
     X(COMMAND_LIST_BACKUPS)     \
     X(COMMAND_SHOW)             \

@@ -60,6 +60,13 @@ struct keep_rules {
     int line; /* of `keep:`, 1-based; 0 when absent */
 };
 
+/* What must be true of a database that was restored by a drill. */
+struct policy_assertion {
+    char *sql;      /* one row, whose first column is true */
+    char *database; /* NULL: the one that the policy's connection names */
+    int line;
+};
+
 struct policy_job {
     char *name;
     enum job_type type;
@@ -87,6 +94,13 @@ struct policy_job {
     char *slot; /* NULL: named after the cluster */
     enum wal_acknowledge acknowledge;
     int64_t spool_limit; /* bytes; 0: the receiver's own */
+    /* drill */
+    char *of; /* the job whose backups are restored */
+    int of_line;
+    struct policy_assertion *assertions;
+    size_t assertion_count;
+    int64_t rto_us; /* the longest that a restore may take until the server answers; 0: any time */
+    char *scratch;  /* where restores are tried out; NULL: in the state folder */
     /* verified level demanded before an item counts (prune); 0 = none */
     int require_verified;
 };

@@ -87,6 +87,13 @@ static int read_record(const struct repository *repository, int64_t number, json
     return rc;
 }
 
+int evidence_read(struct repository *repository, int64_t number, json_t **ret_record,
+                  struct error *err)
+{
+    char sha256[SHA256_HEX + 1];
+    return read_record(repository, number, ret_record, sha256, err);
+}
+
 int evidence_read_tip(struct repository *repository, struct evidence_tip *ret_tip,
                       struct error *err)
 {

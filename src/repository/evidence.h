@@ -24,6 +24,11 @@ struct evidence_tip {
 int evidence_add(struct repository *repository, const char *type, json_t *body,
                  struct evidence_tip *ret_tip, struct error *err);
 
+/* One record by its number, from 1 on; not proved against its neighbours. ERR_NOT_FOUND when there
+ * is none. A new reference. */
+int evidence_read(struct repository *repository, int64_t number, json_t **ret_record,
+                  struct error *err);
+
 int evidence_read_tip(struct repository *repository, struct evidence_tip *ret_tip,
                       struct error *err);
 

@@ -44,6 +44,7 @@ struct restore_snapshot_request {
     struct reach_target target;
     const char *folder;             /* absolute */
     const struct strv *tablespaces; /* OLD=NEW */
+    const char *tablespaces_under;  /* or each into a folder of its own there; NULL: as it was */
     bool exclusive, standby, resume, dry_run;
     int jobs;
     work_progress_function progress;

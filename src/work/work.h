@@ -78,6 +78,7 @@ void work_stop(int code, const char *message);
 typedef int (*work_function)(const struct work *work, struct work_result *result,
                              struct error *err);
 
+int drill_run(const struct work *work, struct work_result *result, struct error *err);
 int dump_run(const struct work *work, struct work_result *result, struct error *err);
 int snapshot_run(const struct work *work, struct work_result *result, struct error *err);
 int vacuum_run(const struct work *work, struct work_result *result, struct error *err);

@@ -80,13 +80,14 @@ struct policy_job {
     int jobs;         /* workers; cut to max_connections */
     /* vacuum */
     bool analyze;
-    int64_t budget_us;  /* 0 = no budget */
+    int64_t budget_us;  /* 0 = no budget; of verify too */
     struct strv tables; /* psql patterns; empty = all that need it */
     /* wal; what is not set by mode receive is not looked at by mode push */
     enum wal_mode mode;
     char *slot; /* NULL: named after the cluster */
     enum wal_acknowledge acknowledge;
     int64_t spool_limit; /* bytes; 0: the receiver's own */
+    int level; /* verify: 1..3 */
     /* verified level demanded before an item counts (prune); 0 = none */
     int require_verified;
 };

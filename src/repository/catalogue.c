@@ -8,6 +8,7 @@
 #include "repository/locks.h"
 #include "repository/look.h"
 #include "repository/manifest.h"
+#include "repository/proof.h"
 
 struct reading {
     struct look look;
@@ -57,6 +58,25 @@ static int read_kind(struct repository *repository, struct reading *reading, enu
     return rc ? rc : store_list(repository->store, prefix, true, visit_backup, reading, err);
 }
 
+/* Without a proof that can be read nothing tells which backups have a fault. */
+static int read_proof(struct repository *repository, struct facts *facts, struct error *err)
+{
+    _cleanup_(proof_clear) struct proof proof = {0};
+    struct error reason = ERROR_NONE;
+    int rc = proof_read(repository, &proof, &reason);
+    if (rc == ERR_CORRUPT) {
+        facts->complete = false;
+        if (!facts->problem && !(facts->problem = strdup(reason.message)))
+            return error_no_memory(err);
+        return 0;
+    }
+    if (rc && err)
+        *err = reason;
+    if (!rc)
+        proof_apply(&proof, facts);
+    return rc;
+}
+
 int catalogue_read(struct repository *repository, int64_t now_us, struct facts *ret_facts,
                    struct error *err)
 {
@@ -71,6 +91,8 @@ int catalogue_read(struct repository *repository, int64_t now_us, struct facts *
         rc = read_kind(repository, &reading, BACKUP_SNAPSHOT, err);
     if (!rc)
         rc = hold_read_all(repository, &facts, err);
+    if (!rc && facts.backup_count)
+        rc = read_proof(repository, &facts, err);
     look_clear(&reading.look);
     if (rc)
         facts_clear(&facts);
@@ -82,7 +104,7 @@ int catalogue_read(struct repository *repository, int64_t now_us, struct facts *
 const struct facts_backup *catalogue_find(const struct facts *facts, const char *id_or_latest,
                                           enum backup_kind kind)
 {
-    const struct facts_backup *found = NULL;
+    const struct facts_backup *found = NULL, *faulty = NULL;
     bool latest = strcmp(id_or_latest, "latest") == 0;
     for (size_t i = 0; i < facts->backup_count; i++) {
         const struct facts_backup *backup = &facts->backups[i];
@@ -90,9 +112,10 @@ const struct facts_backup *catalogue_find(const struct facts *facts, const char 
             continue;
         if (!latest && strcmp(backup->id, id_or_latest) == 0)
             return backup;
+        const struct facts_backup **place = backup->failed_us == INSTANT_NONE ? &found : &faulty;
         if (latest && backup->state == BACKUP_GOOD &&
-            (!found || backup->completed_us > found->completed_us))
-            found = backup;
+            (!*place || backup->completed_us > (*place)->completed_us))
+            *place = backup;
     }
-    return found;
+    return found ? found : faulty;
 }

@@ -22,6 +22,7 @@
     X(COMMAND_RESTORE_DUMP)     \
     X(COMMAND_RESTORE_SNAPSHOT) \
     X(COMMAND_EXPORT)           \
+    X(COMMAND_VERIFY)           \
     X(COMMAND_PRUNE)            \
     X(COMMAND_SIMULATE)         \
     X(COMMAND_HOLD_ADD)         \

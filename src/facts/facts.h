@@ -60,6 +60,8 @@ struct facts_backup {
     struct facts_position position; /* of a snapshot */
     int verified_level;             /* 0 = never verified, 1..3 */
     int64_t verified_us;
+    int64_t failed_us;       /* when a verification found a fault in it; INSTANT_NONE: never, or it
+                                has passed as deep a one since */
     int64_t locked_until_us; /* object lock; INSTANT_NONE when none */
     int64_t drilled_us;      /* last drill passed; INSTANT_NONE when never */
 };

@@ -87,7 +87,7 @@ struct policy_job {
     int jobs;         /* workers; cut to max_connections */
     /* vacuum */
     bool analyze;
-    int64_t budget_us;  /* 0 = no budget */
+    int64_t budget_us;  /* 0 = no budget; of verify too */
     struct strv tables; /* psql patterns; empty = all that need it */
     /* wal; what is not set by mode receive is not looked at by mode push */
     enum wal_mode mode;
@@ -101,6 +101,7 @@ struct policy_job {
     size_t assertion_count;
     int64_t rto_us; /* the longest that a restore may take until the server answers; 0: any time */
     char *scratch;  /* where restores are tried out; NULL: in the state folder */
+    int level; /* verify: 1..3 */
     /* verified level demanded before an item counts (prune); 0 = none */
     int require_verified;
 };

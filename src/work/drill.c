@@ -12,7 +12,7 @@
 #include "retention/continuity.h"
 #include "work/wal_look.h"
 
-enum { RECORDS_LOOKED_AT = 500, TEXT_MAX = 1500 };
+enum { TEXT_MAX = 1500 };
 
 static const char *const MODES[] = {
     [DRILL_LATEST] = "latest", [DRILL_RANDOM] = "random", [DRILL_WHOLE] = "whole"};
@@ -25,6 +25,9 @@ static void drill_clear(struct drill *drill)
     free(drill->superuser);
     json_decref(drill->manifest);
     json_decref(drill->steps);
+    json_decref(drill->passed);
+    json_decref(drill->turns);
+    json_decref(drill->known);
 }
 
 /* -- steps ------------------------------------------------------------------------------------ */
@@ -83,6 +86,7 @@ static int find_newest(struct drill *drill, struct error *err)
         return rc;
     for (size_t i = 0; i < facts.backup_count; i++) {
         const struct facts_backup *backup = &facts.backups[i];
+        json_object_set_new(drill->known, backup->id, json_true());
         if (backup->kind == kind && backup->state == BACKUP_GOOD &&
             strcmp(backup->job, drill->of->name) == 0 &&
             (!newest || backup->completed_us > newest->completed_us))
@@ -101,23 +105,24 @@ static int find_newest(struct drill *drill, struct error *err)
     return rc;
 }
 
-/* Whether the last drill of this job, if its record is not far back, replayed to the end. */
-static int was_latest(const struct drill *drill, bool *ret_latest, struct error *err)
+/* What the newest record of a drill has gathered: {"passed": {ID: TIME}, "turns": {JOB: MODE}}. */
+static int read_gathered(struct drill *drill, struct error *err)
 {
-    struct repository *repository = drill->work->repository;
-    struct evidence_tip tip;
-    int rc = evidence_read_tip(repository, &tip, err);
-    for (int64_t n = tip.number; !rc && n > 0 && n > tip.number - RECORDS_LOOKED_AT; n--) {
-        _cleanup_(json_release) json_t *record = NULL;
-        rc = evidence_read(repository, n, &record, err);
-        const json_t *body = json_object_get(record, "body");
-        if (rc || strcmp(json_text(record, "type"), "drill") != 0 ||
-            strcmp(json_text(body, "job"), drill->work->job->name) != 0)
-            continue;
-        *ret_latest = strcmp(json_text(body, "mode"), MODES[DRILL_LATEST]) == 0;
-        return 0;
-    }
-    return rc;
+    _cleanup_(json_release) json_t *record = NULL;
+    int64_t number;
+    int rc = evidence_find_newest(drill->work->repository, "drill", &number, &record, err);
+    if (rc)
+        return rc;
+    const json_t *body = json_object_get(record, "body");
+    json_decref(drill->passed);
+    json_decref(drill->turns);
+    drill->passed = json_deep_copy(json_object_get(body, "passed"));
+    drill->turns = json_deep_copy(json_object_get(body, "turns"));
+    if (!drill->passed)
+        drill->passed = json_object();
+    if (!drill->turns)
+        drill->turns = json_object();
+    return drill->passed && drill->turns ? 0 : error_no_memory(err);
 }
 
 static int64_t random_below(int64_t limit)
@@ -163,14 +168,14 @@ static int choose_moment(struct drill *drill, struct error *err)
 
 static int choose(struct drill *drill, struct error *err)
 {
-    bool was = false;
     char at[INSTANT_TEXT_MAX];
     drill->mode = drill->of->type == JOB_DUMP ? DRILL_WHOLE : DRILL_LATEST;
     drill->target_us = INSTANT_NONE;
     int rc = find_newest(drill, err);
-    if (!rc && drill->mode == DRILL_LATEST)
-        rc = was_latest(drill, &was, err);
-    if (!rc && was)
+    if (!rc)
+        rc = read_gathered(drill, err);
+    if (!rc && drill->mode == DRILL_LATEST &&
+        strcmp(json_text(drill->turns, drill->work->job->name), MODES[DRILL_LATEST]) == 0)
         rc = choose_moment(drill, err);
     if (rc)
         return rc;
@@ -236,6 +241,35 @@ static const char *reason_of(const struct drill *drill)
     return "";
 }
 
+/* Of backups that are there no more nothing needs to be known. */
+static void gather(struct drill *drill, const char *result)
+{
+    const char *id;
+    json_t *at;
+    void *next;
+    if (strcmp(result, "pass") == 0)
+        json_object_set_new(drill->passed, drill->backup_id, json_instant(instant_now_us()));
+    json_object_foreach_safe(drill->passed, next, id, at)
+    {
+        if (!json_object_get(drill->known, id))
+            json_object_del(drill->passed, id);
+    }
+    json_object_set_new(drill->turns, drill->work->job->name, json_string(MODES[drill->mode]));
+}
+
+/* Read again just before, for others drill too. */
+static int record(struct drill *drill, const json_t *details, struct error *err)
+{
+    int rc = read_gathered(drill, err);
+    if (rc)
+        return rc;
+    json_t *body = json_deep_copy(details);
+    gather(drill, json_text(details, "result"));
+    json_object_set(body, "passed", drill->passed);
+    json_object_set(body, "turns", drill->turns);
+    return evidence_add(drill->work->repository, "drill", body, NULL, err);
+}
+
 static json_t *pack_details(const struct drill *drill, const char *result)
 {
     const json_t *server = json_object_get(drill->manifest, "server");
@@ -270,9 +304,10 @@ int drill_run(const struct work *work, struct work_result *result, struct error 
     _cleanup_(drill_clear) struct drill drill = {.work = work,
                                                  .of = policy_find_job(work->policy, work->job->of),
                                                  .target_us = INSTANT_NONE,
-                                                 .steps = json_array()};
+                                                 .steps = json_array(),
+                                                 .known = json_object()};
     struct error reason = ERROR_NONE, recording = ERROR_NONE;
-    if (!drill.steps)
+    if (!drill.steps || !drill.known)
         return error_no_memory(err);
     int rc = do_all(&drill, &reason);
     drill.server = pg_scratch_stop(drill.server);
@@ -283,8 +318,7 @@ int drill_run(const struct work *work, struct work_result *result, struct error 
         return error_no_memory(err);
     if (rc == ERR_INTERRUPTED)
         return verdict(&drill, rc, &reason, err);
-    int record_rc =
-        evidence_add(work->repository, "drill", json_incref(result->details), NULL, &recording);
+    int record_rc = record(&drill, result->details, &recording);
     if (record_rc && !rc && !drill.failed) { /* a drill that nobody can see afterwards is none */
         if (err)
             *err = recording;

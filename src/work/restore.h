@@ -21,6 +21,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/child.h"
 #include "pack/volume.h"
 #include "postgres/connection.h"
 #include "postgres/programs.h"
@@ -147,6 +148,11 @@ int restore_roles(struct restore *restore, json_t **ret_report, struct error *er
 /* Runs pg_restore on the database's schema.pgdump, or with input on what is piped into it. */
 int restore_run_program(struct restore_database *database, const char *const *options,
                         struct volume_reader *input, struct buf *output, struct error *err);
+
+/* Feeds a pg_restore that was started with a pipe, gathers what it writes if `output` is given, and
+ * waits for it. ERR_CHILD with its last words when it failed. */
+int restore_drive(struct child *child, struct volume_reader *input, struct buf *output,
+                  struct error *err);
 
 void restore_notice(const struct restore *restore, const char *format, ...) _printf_(2, 3);
 void restore_progress(const struct restore *restore, const char *phase, int64_t done,

@@ -151,8 +151,8 @@ static void hide_statements(struct child *child)
     child->stderr_length = strlen(text);
 }
 
-static int drive(struct child *child, struct volume_reader *input, struct buf *output,
-                 struct error *err)
+int restore_drive(struct child *child, struct volume_reader *input, struct buf *output,
+                  struct error *err)
 {
     struct child_status status;
     struct error input_error = ERROR_NONE;
@@ -200,7 +200,7 @@ int restore_run_program(struct restore_database *database, const char *const *op
     };
     _cleanup_(child_clear) struct child child;
     rc = child_start(&spec, &child, err);
-    return rc ? rc : drive(&child, input, output, err);
+    return rc ? rc : restore_drive(&child, input, output, err);
 }
 
 static int add_tablespace(struct restore_database *database, struct buf *sql, struct error *err)

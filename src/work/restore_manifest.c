@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "pack/volume.h"
+#include "repository/manifest.h"
 
 static const char LAST_LINE[] = "\"Manifest-Checksum\"";
 
@@ -195,4 +197,62 @@ bool file_list_hash_fits(const struct listed_file *file, const char hex[SHA256_H
 {
     unsigned char bytes[SHA256_HEX / 2];
     return take_hex(hex, bytes, sizeof(bytes)) && memcmp(bytes, file->sha256, sizeof(bytes)) == 0;
+}
+
+/* -- of a snapshot --------------------------------------------------------------------------- */
+
+static int read_all(struct volume_reader *reader, struct file_list *list, struct error *err)
+{
+    const char *name;
+    const void *data;
+    size_t length = 1;
+    int64_t size;
+    int rc = volume_next(reader, &name, &size, err);
+    while (!rc && length > 0) {
+        rc = volume_read(reader, &data, &length, err);
+        if (!rc && length > 0)
+            rc = file_list_add(list, data, length, err);
+    }
+    return rc ? rc : volume_read_finish(reader, err);
+}
+
+int file_list_fetch(struct repository *repository, const char *id, const json_t *manifest,
+                    struct file_list *list, struct error *err)
+{
+    static const char NAME[] = "backup_manifest";
+    _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
+    const json_t *entry = manifest_object(manifest, NAME);
+    char key[STORE_KEY_MAX + 1];
+    if (!entry)
+        return error_set(err, ERR_CORRUPT, "the manifest does not list \"%s\"", NAME);
+    struct store_object expected = {.size = json_number(entry, "size")};
+    snprintf(expected.sha256, sizeof(expected.sha256), "%s", json_text(entry, "sha256"));
+    int rc = repository_backup_key(repository, BACKUP_SNAPSHOT, id, NAME, key, err);
+    if (!rc)
+        rc = volume_read_open(repository->store, key, VOLUME_PLAIN, &expected, &reader, err);
+    if (!rc)
+        rc = read_all(reader, list, err);
+    return rc ? rc : file_list_end(list, err);
+}
+
+void file_list_name_of(uint32_t tablespace, const char *name, char listed[FILE_LIST_PATH_MAX])
+{
+    if (tablespace)
+        snprintf(listed, FILE_LIST_PATH_MAX, "pg_tblspc/%u/%s", tablespace, name);
+    else
+        snprintf(listed, FILE_LIST_PATH_MAX, "%s", name);
+}
+
+const char *file_list_judge(const struct file_list *list, uint32_t tablespace, const char *name,
+                            int64_t size, const char hex[SHA256_HEX + 1])
+{
+    char listed[FILE_LIST_PATH_MAX];
+    file_list_name_of(tablespace, name, listed);
+    struct listed_file *file = file_list_find(list, listed);
+    if (!file)
+        return strncmp(listed, "pg_wal/", 7) == 0 ? NULL
+                                                  : "is not in the server's backup_manifest";
+    if (size != file->size || !file_list_hash_fits(file, hex))
+        return "is not what the server's backup_manifest says";
+    return atomic_exchange(&file->is_there, true) ? "comes twice" : NULL;
 }

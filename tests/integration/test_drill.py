@@ -84,6 +84,9 @@ def test_a_snapshot_comes_back_to_life_and_then_a_random_moment(archive):
     assert window["from"] <= second["target_time"] <= window["to"]
     assert run(archive, "physical").json["details"]["mode"] == "latest", "in turns"
     assert [r["mode"] for r in records(archive) if r["job"] == "physical"][-3:] == ["latest", "random", "latest"]
+    assert records(archive)[-1]["passed"].keys() == {first["backup_id"]}
+    (kept,) = [b for b in archive.run("list", "demo", json_output=True).json["backups"] if b["id"] == first["backup_id"]]
+    assert "drill" in json.dumps(kept["decision"] if "decision" in kept else kept), kept
     assert left_over(archive) == []
 
 

@@ -101,7 +101,7 @@ struct policy_job {
     size_t assertion_count;
     int64_t rto_us; /* the longest that a restore may take until the server answers; 0: any time */
     char *scratch;  /* where restores are tried out; NULL: in the state folder */
-    int level; /* verify: 1..3 */
+    int level;      /* verify: 1..3 */
     /* verified level demanded before an item counts (prune); 0 = none */
     int require_verified;
 };

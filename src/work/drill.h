@@ -47,8 +47,9 @@ struct drill {
     char *superuser; /* to ask as */
     json_t *manifest;
     json_t *steps;
-    json_t *known;          /* ids of the backups there are */
-    json_t *passed, *turns; /* of the evidence: when which backup passed, how each job did it last */
+    json_t *known; /* ids of the backups there are */
+    json_t *passed,
+        *turns; /* of the evidence: when which backup passed, how each job did it last */
     struct pg_scratch *server;
     int64_t restore_us, replay_us; /* how long they took */
     int64_t bytes;                 /* that were restored */

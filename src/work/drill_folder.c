@@ -92,9 +92,11 @@ static pid_t find_server(const char *folder)
     snprintf(path, sizeof(path), "%s/data/postmaster.pid", folder);
     if (file_read(path, &text, NULL))
         return 0;
-    long number = strtol(buf_text(&text), NULL, 10);
-    snprintf(path, sizeof(path), "/proc/%ld/cwd", number);
-    bool is_it = number > 1 && stat(path, &cwd) == 0 && cwd.st_dev == data.st_dev &&
+    const char *first = buf_text(&text);
+    int64_t number = 0;
+    bool is_number = number_take(&first, &number);
+    snprintf(path, sizeof(path), "/proc/%lld/cwd", (long long)number);
+    bool is_it = is_number && number > 1 && stat(path, &cwd) == 0 && cwd.st_dev == data.st_dev &&
                  cwd.st_ino == data.st_ino;
     return is_it ? (pid_t)number : 0;
 }

@@ -75,6 +75,13 @@ struct facts_hold {
     int64_t expires_us; /* INSTANT_NONE = never */
 };
 
+/* How much the last prune left, for a listing that shows much less since may lie. */
+struct facts_left {
+    bool is_known;
+    int64_t at_us;
+    int64_t dumps, snapshots, wal_segments;
+};
+
 struct facts {
     char *cluster;
     bool complete;                /* every listing was read to its end, every hold was read */
@@ -88,6 +95,7 @@ struct facts {
     struct facts_wal *wals; /* one per system identifier; none when WAL was not looked at */
     size_t wal_count;
     size_t wal_allocated;
+    struct facts_left left;
 };
 
 void facts_clear(struct facts *facts);

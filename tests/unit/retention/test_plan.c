@@ -299,6 +299,45 @@ static void test_incomplete_listing_deletes_nothing(void **state)
     facts_clear(&facts);
 }
 
+/* A listing that shows much less than the last prune left is no ground to delete more by. */
+static void test_a_listing_that_shrank(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t dumps, snapshots, segments;
+        const char *force;
+    } cases[] = {
+        {3, 0, 0, NULL},
+        {8, 0, 0, NULL}, /* five may go */
+        {9, 0, 0,
+         "3 dumps are there, and the prune of 2026-11-18T02:00:00Z had left 9: somebody else has "
+         "deleted, or the listing is not whole"},
+        {3, 6, 7,
+         "0 snapshots are there, and the prune of 2026-11-18T02:00:00Z had left 6: somebody else "
+         "has deleted, or the listing is not whole; 0 segments are there, and the prune of "
+         "2026-11-18T02:00:00Z had left 7: somebody else has deleted, or the listing is not "
+         "whole"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct world world;
+        struct facts facts;
+        struct retention_plan plan = {0};
+        make_world(&world, &(struct keep_rules){.is_set = true, .last = 1}, 0);
+        history(&facts, "2026-11-17T02:00 2026-11-18T02:00 2026-11-19T02:00");
+        facts.left = (struct facts_left){.is_known = true,
+                                         .dumps = cases[i].dumps,
+                                         .snapshots = cases[i].snapshots,
+                                         .wal_segments = cases[i].segments};
+        instant_parse("2026-11-18T02:00:00Z", &facts.left.at_us, &(bool){false}, NULL);
+        make_plan(&facts, &world, "2026-11-21T12:00", &plan);
+        assert_int_equal(plan.delete_count, 2);
+        assert_string_equal(plan.needs_force ? plan.needs_force : "",
+                            cases[i].force ? cases[i].force : "");
+        retention_plan_clear(&plan);
+        facts_clear(&facts);
+    }
+}
+
 /* The hash stands for what is done, not for when it is asked or why. */
 static void test_hash(void **state)
 {
@@ -454,6 +493,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_incomplete_listing_deletes_nothing),
+        cmocka_unit_test(test_a_listing_that_shrank),
         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_hash_is_of_the_canonical_text),
         cmocka_unit_test(test_find),

@@ -7,7 +7,6 @@
     cluster.stop()
 """
 import json
-import os
 import signal
 import subprocess
 

@@ -4,14 +4,11 @@ PGCAIRN_TEST_ROUNDS=50 makes more of the rounds, PGCAIRN_TEST_SEED repeats those
 """
 import os
 import shutil
-import signal
 import time
-from pathlib import Path
 
 import pytest
 from archive import Archive
 from load import Bank, seeded
-from pg import end_process, wait_until
 from receiver import JOBS as RECEIVE_JOBS
 from receiver import Receiver
 from snapshots import JOBS, Beside, Cluster, now

@@ -10,6 +10,7 @@ import time
 import pytest
 from archive import Archive
 from cairn import assert_error
+from load import Load
 from pg import BINDIR, Server, as_user, clean_environment, die_with_parent, end_process, wait_until
 from receiver import JOBS, SLOT, Receiver
 
@@ -72,27 +73,11 @@ def assert_equal_to_own(archive, server=None, first=None, seconds=30):
     return names
 
 
-class Load:
-    """pgbench, until the block ends."""
-
-    def __init__(self, server):
-        self.server = server
-        server.program("pgbench", "-i", "-q", "-s", "1")
-
-    def __enter__(self):
-        self.process = subprocess.Popen([BINDIR / "pgbench", "-n", "-c", "2", "-T", "600"], stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL, env=self.server.environment())
-        return self
-
-    def __exit__(self, *_):
-        end_process(self.process, signal.SIGTERM)
-
-
 def test_what_is_received_under_load_is_the_servers_own(archive):
     server = archive.server
     with Receiver(archive) as receiver:
         receiver.wait_streaming()
-        with Load(server):
+        with Load(server).fill():
             for _ in range(8):
                 time.sleep(0.3)
                 receiver.finish_segment()
@@ -138,7 +123,7 @@ def test_kill_at_random_moments(archive, acknowledge):
     """kill -9 of the receiver, again and again under load: nothing is lost, nothing is stored twice."""
     chance = random.Random(7)
     server = archive.server
-    with Receiver(archive, "--acknowledge", acknowledge) as receiver, Load(server):
+    with Receiver(archive, "--acknowledge", acknowledge) as receiver, Load(server).fill():
         for number in range(50):
             time.sleep(chance.uniform(0.02, 0.5))
             if number % 3 == 0:

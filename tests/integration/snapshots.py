@@ -119,7 +119,7 @@ class Beside:
     def __init__(self, archive, *words, output=subprocess.DEVNULL, cwd="/"):
         command = [archive.bin / "pgcairn", "-c", archive.policy_file, *words]
         self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=output,
-                                        stderr=output, env=clean_environment(**archive.environment()), cwd=cwd,
+                                        stderr=subprocess.STDOUT, env=clean_environment(**archive.environment()), cwd=cwd,
                                         preexec_fn=die_with_parent, **as_user(archive.user))
 
     def kill_after(self, seconds):

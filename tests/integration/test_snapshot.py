@@ -2,6 +2,7 @@
 import os
 import random
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -198,6 +199,75 @@ def test_damaged_blocks_are_told(clusters):
                                cluster.folder(), json_output=True).json["plan"]
     assert plan["id"] == good
     cluster.restore(damaged, "--immediate")
+
+
+def modes(folder):
+    found = {p: oct(p.lstat().st_mode & 0o777) for p in (folder, *folder.rglob("*")) if not p.is_symlink()}
+    return {m for p, m in found.items() if p.is_dir()}, {m for p, m in found.items() if p.is_file()}
+
+
+@pytest.mark.stores("file")
+def test_a_cluster_that_its_group_may_read(clusters):
+    """Restored it is that again, by pgcairn and by the script, and the server accepts it."""
+    cluster = clusters(initdb=("--allow-group-access",))
+    cluster.server.psql("postgres", MARKS + "; insert into marks values (1)")
+    snapshot = cluster.snapshot()
+    assert cluster.manifest(snapshot)["folder_mode"] == "0750"
+    folder, script = cluster.restore(snapshot, "--immediate"), cluster.folder()
+    done = cluster.script(cluster.fetch(snapshot), script)
+    assert done.returncode == 0, done.stderr
+    for made in (folder, script):
+        verify(cluster.server, made)
+        assert modes(made) == ({"0o750"}, {"0o640"}), made
+        assert cluster.start(made).value("postgres", "select n from marks") == "1"
+
+
+@pytest.mark.stores("file")
+def test_wal_behind_a_link(clusters):
+    """A server with its WAL elsewhere archives it, and restored it has its own."""
+    cluster = clusters()
+    server = cluster.server
+    server.halt()
+    elsewhere = server.root / "elsewhere"
+    shutil.move(server.data / "pg_wal", elsewhere)
+    (server.data / "pg_wal").symlink_to(elsewhere)
+    server.start()
+    server.psql("postgres", MARKS + "; insert into marks values (1)")
+    snapshot = cluster.snapshot()
+    server.psql("postgres", "insert into marks values (2)")
+    cluster.archive.switch()
+    folder = cluster.restore(snapshot)
+    verify(server, folder)
+    assert (folder / "pg_wal").is_dir() and not (folder / "pg_wal").is_symlink()
+    before = sorted(p.name for p in elsewhere.iterdir())
+    copy = cluster.start(folder)
+    assert copy.value("postgres", "select count(*) from marks") == "2"
+    assert sorted(p.name for p in elsewhere.iterdir()) == before
+
+
+@pytest.mark.stores("file")
+@pytest.mark.parametrize("config, words", [
+    ({"max_slot_wal_keep_size": "64MB"}, ["max_slot_wal_keep_size"]),
+    ({"max_replication_slots": 0}, ["WAL", "max_replication_slots", "wal_keep_size"]),
+], ids=["with a slot", "without"])
+def test_the_server_removes_wal_too_early(clusters, config, words):
+    """A snapshot so slow that the server no longer has the WAL it needs is none, and says why; the next one is."""
+    cluster = clusters(max_wal_size="32MB", min_wal_size="32MB", wal_keep_size="0", **config)
+    server, archive = cluster.server, cluster.archive
+    server.psql("postgres", "create table ballast as select md5(n::text) from generate_series(1, 100000) n; checkpoint")
+    slow = Beside(archive, "run", "demo/weekly", output=subprocess.PIPE)
+    server.wait_for("select count(*) = 1 from pg_stat_progress_basebackup where phase like 'streaming%'")
+    slow.process.send_signal(signal.SIGSTOP)
+    for _ in range(6):
+        archive.switch()
+    server.psql("postgres", "checkpoint")
+    slow.process.send_signal(signal.SIGCONT)
+    said = slow.process.communicate(timeout=120)[0].decode()
+    assert slow.process.returncode in (1, 3) and all(word in said for word in words), said
+    snapshot = cluster.snapshot()
+    states = {b["id"]: b["state"] for b in archive.run("list", "demo", json_output=True).json["backups"]}
+    assert states.pop(snapshot) == "good" and set(states.values()) <= {"unfinished"}
+    assert cluster.start(cluster.restore(snapshot, "--immediate")).value("postgres", "select count(*) from ballast")
 
 
 # -- what is refused before anything is written ------------------------------------------------------

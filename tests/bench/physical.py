@@ -192,6 +192,7 @@ class Backlog:
         self.bench, self.server = bench, bench.server
         self.plain = self.server.root / "plain"
         self.base = self.server.root / "base"
+        self.loop = shutil.copy(HERE / "archiver.py", self.server.root)  # where the server's user can read it
         self._make(bench.options.segments)
 
     def _make(self, segments):
@@ -199,7 +200,7 @@ class Backlog:
         server.program("pgbench", "-i", "-q", "-s", str(WAL_SCALE))
         server.psql("postgres", "create table events (id bigserial primary key, at timestamptz, body jsonb)")
         self.bench.rival.run("stanza-create")
-        subprocess.run([BINDIR / "pg_basebackup", "-D", self.base, "-X", "none", "-c", "fast", "--no-sync"], check=True,
+        subprocess.run([BINDIR / "pg_basebackup", "-D", self.base, "-X", "fetch", "-c", "fast", "--no-sync"], check=True,
                        env=server.environment(), stderr=subprocess.DEVNULL, **self.bench.user)
         write_wal(server, segments)
         self.transactions = server.value("postgres", "select count(*) from events")
@@ -218,7 +219,7 @@ class Backlog:
         os.sync()
 
     def archiver(self, command, *options):
-        done = subprocess.run([sys.executable, HERE / "archiver.py", self.server.data, command, *map(str, options)],
+        done = subprocess.run([sys.executable, self.loop, self.server.data, command, *map(str, options)],
                               capture_output=True, text=True, check=False, env=clean_environment(), **self.bench.user)
         if done.returncode:
             sys.exit(f"{command}: {done.stderr}")

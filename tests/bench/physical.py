@@ -14,6 +14,7 @@ pgbackrest talks no other S3.
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -33,6 +34,8 @@ MEMORY_KB = 150 * 1024
 IDLE_CALLS = 300
 IDLE_MS = 3.0
 CLUSTER = "bench"
+CUTIME = 13  # in /proc/PID/stat behind the name: user and system ticks of children that were waited for
+PROCESSORS = "time of processors, the server's too"
 JOBS = {"weekly": {"type": "snapshot", "schedule": "0 3 * * sun", "keep": {"within": "90d"}}}
 CONFIG = {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "1h", "maintenance_work_mem": "256MB",
           "archive_mode": "on", "wal_level": "replica", "max_wal_senders": 5}
@@ -47,6 +50,10 @@ insert into events (at, body) select clock_timestamp(), jsonb_build_object('id',
 def memory_row(what, kilobytes):
     print(f"| {what}: peak memory | {kilobytes / 1024:.0f} MB | | | <= {MEMORY_KB // 1024} MB | "
           f"{'met' if kilobytes <= MEMORY_KB else 'MISSED'} |", flush=True)
+
+
+def no_target(what, ours, theirs, unit):
+    print(f"| {what} | {ours:.2f} {unit} | {theirs:.2f} {unit} | {ours / theirs:.2f} | | |", flush=True)
 
 
 class Store:
@@ -87,21 +94,38 @@ class Bench:
         return rounds_in_turns(self.options.rounds, *functions)
 
     def fresh_folder(self, name):
-        """An empty folder of the server's user; what it held goes uncounted, as do unwritten pages of others."""
+        """An empty folder of the server's user."""
         folder = self.server.root / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         own(folder, self.server.user)
-        os.sync()
         return folder
 
     def empty_repository(self):
         if self.archive.repository.keys():
             self.archive.repository.clear()
 
+    def processors(self):
+        """Seconds of processors that our children and the server's have taken up to now, those that ended."""
+        ours = resource.getrusage(resource.RUSAGE_CHILDREN)
+        server = Path(f"/proc/{self.server.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        ticks = sum(map(int, server[CUTIME:CUTIME + 2]))
+        return ours.ru_utime + ours.ru_stime + ticks / os.sysconf("SC_CLK_TCK")
+
+    def timed(self, function):
+        """(seconds, seconds of processors, what more the function returns behind its seconds)"""
+        os.sync()
+        before = self.processors()
+        seconds, *more = function()
+        return seconds, self.processors() - before, *more
+
     def pgcairn(self, *words):
         command = [self.archive.bin / "pgcairn", "-q", "-c", self.archive.policy_file, *words]
-        return measure(list(map(str, command)), clean_environment(**self.archive.environment()), **self.user)
+        return self.timed(lambda: measure(list(map(str, command)), clean_environment(**self.archive.environment()),
+                                          **self.user))
+
+    def pgbackrest(self, *words):
+        return self.timed(lambda: self.rival.measure(*words))
 
 
 # -- snapshots --------------------------------------------------------------------------------------
@@ -109,24 +133,23 @@ class Bench:
 
 def snapshot_by_pgcairn(bench):
     bench.empty_repository()
-    os.sync()
     return bench.pgcairn("run", f"{CLUSTER}/weekly")
 
 
 def snapshot_by_pg_basebackup(bench):
     folder = bench.fresh_folder("basebackup")
     method = f"client-zstd:level={bench.options.level},workers={PROCESSES}"
-    seconds, _ = measure([str(BINDIR / "pg_basebackup"), "-Ft", f"--compress={method}", "-c", "fast", "-D", str(folder)],
-                         bench.server.environment(), **bench.user)
+    command = [str(BINDIR / "pg_basebackup"), "-Ft", f"--compress={method}", "-c", "fast", "-D", str(folder)]
+    seconds, cpu, _ = bench.timed(lambda: measure(command, bench.server.environment(), **bench.user))
     size = folder_bytes(folder)
     shutil.rmtree(folder)
-    return seconds, size
+    return seconds, cpu, size
 
 
 def snapshot_by_pgbackrest(bench):
     bench.rival.clear("backup")
-    os.sync()
-    return bench.rival.measure("backup", "--type=full", "--no-expire-auto")[0], bench.rival.stored("backup")
+    seconds, cpu, _ = bench.pgbackrest("backup", "--type=full", "--no-expire-auto")
+    return seconds, cpu, bench.rival.stored("backup")
 
 
 def restore_by_pgcairn(bench):
@@ -137,7 +160,7 @@ def restore_by_pgcairn(bench):
 
 def restore_by_pgbackrest(bench):
     folder = bench.fresh_folder("restored")
-    return bench.rival.measure("restore", f"--pg1-path={folder}", "--type=immediate", "--archive-mode=off")[:1]
+    return bench.pgbackrest("restore", f"--pg1-path={folder}", "--type=immediate", "--archive-mode=off")
 
 
 def bench_snapshot(options, store):
@@ -156,13 +179,16 @@ def bench_snapshot(options, store):
                                              lambda: snapshot_by_pgbackrest(bench))
         stored = sum(bench.archive.repository.sizes().values())
         row(f"{what}, against pg_basebackup", ours[0], base[0], 0.9)
-        row("stored size, against the same (no target)", mb(stored), mb(base[1]), 9, "MB")
+        no_target(PROCESSORS, ours[1], base[1], "s")
+        no_target("stored size, against the same", mb(stored), mb(base[2]), "MB")
         row(f"{what}, against pgbackrest", ours[0], theirs[0], 0.7)
-        row("stored size, against the same", mb(stored), mb(theirs[1]), 1.0, "MB")
-        memory_row("snapshot", ours[1])
+        no_target(PROCESSORS, ours[1], theirs[1], "s")
+        row("stored size, against the same", mb(stored), mb(theirs[2]), 1.0, "MB")
+        memory_row("snapshot", ours[2])
         restored, theirs = bench.rounds_of(lambda: restore_by_pgcairn(bench), lambda: restore_by_pgbackrest(bench))
         row("restore, against pgbackrest", restored[0], theirs[0], 1.0)
-        memory_row("restore", restored[1])
+        no_target(PROCESSORS, restored[1], theirs[1], "s")
+        memory_row("restore", restored[2])
     finally:
         server.stop()
 
@@ -225,16 +251,21 @@ class Backlog:
             sys.exit(f"{command}: {done.stderr}")
         return json.loads(done.stdout)
 
+    def push(self, command):
+        """Milliseconds per segment, of the clock and of processors."""
+        done = self.archiver(command)
+        return tuple(done[what] * 1000 / len(self.names) for what in ("seconds", "cpu"))
+
     def push_by_pgcairn(self):
         self.bench.empty_repository()
         shutil.rmtree(self.bench.archive.state / "wal", ignore_errors=True)
         self.make_ready()
-        return (self.archiver(self.bench.archive.command(f"push {CLUSTER} %p"))["seconds"],)
+        return self.push(self.bench.archive.command(f"push {CLUSTER} %p"))
 
     def push_by_pgbackrest(self):
         self.bench.rival.clear("archive")
         self.make_ready()
-        return (self.archiver(self.bench.rival.push_command())["seconds"],)
+        return self.push(self.bench.rival.push_command())
 
     def idle_calls(self, command):
         """Milliseconds of a call, the median of many."""
@@ -273,12 +304,12 @@ def bench_wal(options, store):
         bench = Bench(options, store, server)
         server.start()
         backlog = Backlog(bench)
-        count = len(backlog.names)
-        what = f"of {count} segments"
-        ours, theirs = bench.rounds_of(backlog.push_by_pgbackrest, backlog.push_by_pgcairn)[::-1]
-        row(f"push {what}, per segment, against pgbackrest", ours[0] * 1000 / count, theirs[0] * 1000 / count, 0.5, "ms")
-        row("stored size, against the same (no target)", mb(sum(bench.archive.repository.sizes(f"{CLUSTER}/wal/").values())),
-            mb(bench.rival.stored("archive")), 9, "MB")
+        what = f"of {len(backlog.names)} segments"
+        ours, theirs = bench.rounds_of(backlog.push_by_pgcairn, backlog.push_by_pgbackrest)
+        row(f"push {what}, per segment, against pgbackrest", ours[0], theirs[0], 0.5, "ms")
+        no_target(PROCESSORS, ours[1], theirs[1], "ms")
+        stored = sum(bench.archive.repository.sizes(f"{CLUSTER}/wal/").values())
+        no_target("stored size, against the same", mb(stored), mb(bench.rival.stored("archive")), "MB")
         backlog.make_ready()
         ours, true = bench.rounds_of(lambda: backlog.idle_calls(bench.archive.command(f"push {CLUSTER} %p")),
                                      lambda: backlog.idle_calls("/bin/true"))

@@ -123,23 +123,34 @@ static int find_program(char path[RESTORE_PATH_MAX], bool *ret_is_quick, struct 
     return 0;
 }
 
+/* What this run was told by its environment and the server's own will not say: where the state is,
+ * and where the store's credentials are. Never the credentials themselves. */
+static void add_environment(struct buf *command)
+{
+    static const char *const names[] = {"STATE_DIRECTORY", "AWS_SHARED_CREDENTIALS_FILE",
+                                        "AWS_CONFIG_FILE", "AWS_PROFILE", "AWS_CA_BUNDLE"};
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        const char *value = getenv(names[i]);
+        if (!value || !value[0])
+            continue;
+        buf_addf(command, "%s=", names[i]);
+        add_command_word(command, value);
+    }
+}
+
 int restore_command_text(const struct snapshot_restore *restore, char **ret_text, struct error *err)
 {
     const struct restore_snapshot_request *request = restore->request;
     _cleanup_(buf_clear) struct buf command = BUF_INIT(TEXT_LIMIT);
     _cleanup_(freep) char *policy = realpath(request->policy->file, NULL);
     char program[RESTORE_PATH_MAX];
-    const char *state = getenv("STATE_DIRECTORY");
     bool is_quick = false;
     if (!policy)
         return error_set_errno(err, errno, "could not find \"%s\"", request->policy->file);
     int rc = find_program(program, &is_quick, err);
     if (rc)
         return rc;
-    if (state && state[0]) {
-        buf_add_text(&command, "STATE_DIRECTORY=");
-        add_command_word(&command, state);
-    }
+    add_environment(&command);
     add_command_word(&command, program);
     buf_add_text(&command, "-c ");
     add_command_word(&command, policy);

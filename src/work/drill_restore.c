@@ -212,6 +212,7 @@ static int restore_logical(struct drill *drill, struct error *err)
                                       .target = target,
                                       .tables = &none,
                                       .create_roles = true,
+                                      .no_tablespaces = true,
                                       .jobs = drill->work->job->jobs,
                                       .progress = tell_progress,
                                       .notice = tell_notice,

@@ -40,7 +40,7 @@ struct restore_request {
     const char *into;          /* NULL = under its own name */
     const char *target;        /* connection string; NULL = the policy's */
     const struct strv *tables; /* psql patterns; empty = whole databases */
-    bool no_owner, no_privileges;
+    bool no_owner, no_privileges, no_tablespaces;
     const char *role;  /* SET ROLE; NULL = none */
     bool create_roles; /* those that are missing */
     bool no_analyze, no_counts;

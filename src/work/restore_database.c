@@ -100,6 +100,8 @@ static int add_arguments(struct restore_database *database, const char *const *o
         rc = strv_add(argv, "--no-owner", err);
     if (!rc && request->no_privileges)
         rc = strv_add(argv, "--no-privileges", err);
+    if (!rc && request->no_tablespaces)
+        rc = strv_add(argv, "--no-tablespaces", err);
     if (!rc && request->role)
         rc = strv_addf(argv, err, "--role=%s", request->role);
     if (!rc && from_file && database->list_path)
@@ -206,7 +208,8 @@ int restore_run_program(struct restore_database *database, const char *const *op
 static int add_tablespace(struct restore_database *database, struct buf *sql, struct error *err)
 {
     const char *tablespace = json_text(database->entry, "tablespace");
-    if (!tablespace[0] || strcmp(tablespace, "pg_default") == 0)
+    if (!tablespace[0] || strcmp(tablespace, "pg_default") == 0 ||
+        database->restore->request->no_tablespaces)
         return 0;
     _cleanup_(pg_result_freep) PGresult *result = NULL;
     int rc =

@@ -9,7 +9,7 @@ import time
 import pytest
 from archive import Archive
 from cairn import JOBS, assert_error
-from pg import Server, as_user, clean_environment, wait_until
+from pg import SHAREDIR, Server, as_user, clean_environment, own, wait_until
 
 FILL = """create table if not exists "Models" (id int primary key, name text);
           insert into "Models" select coalesce((select max(id) from "Models"), 0) + g, md5(g::text) from generate_series(1, 3000) g"""
@@ -24,7 +24,7 @@ def drill(of, *assertions, **more):
 DRILL_JOBS = {"wal": {"type": "wal", "schedule": "0 * * * *", "keep": {"within": "7d"}, "mode": "push", "timeout": "60s"},
               "weekly": {"type": "snapshot", "schedule": "0 3 * * sun", "keep": {"within": "90d", "last": 2}},
               "nightly": JOBS["nightly"],
-              "physical": drill("weekly", SQL, rto="10m"),
+              "physical": drill("weekly", SQL, "select sum(a) = 3 from far", rto="10m"),
               "logical": drill("nightly", SQL),
               "doubting": drill("nightly", 'select count(*) < 0 from "Models"', "select 1 from nowhere", "select 1 where false"),
               "hurried": drill("nightly", rto="1s")}
@@ -39,6 +39,11 @@ def archive(store):
         server.start()
         server.psql("postgres", FILL)
         server.psql("postgres", STAMP)
+        space = server.root / "space"
+        space.mkdir()
+        own(space, server.user)
+        server.psql("postgres", f"create tablespace elsewhere location '{space}'")
+        server.psql("postgres", "create table far (a int) tablespace elsewhere; insert into far values (1), (2)")
         made.run("run", "demo/nightly")
         made.run("run", "demo/weekly")
         server.psql("postgres", FILL)
@@ -68,13 +73,13 @@ def left_over(archive):
 
 
 def newest(archive, kind):
-    return [b["id"] for b in archive.run("list", "demo", json_output=True).json["backups"] if b["kind"] == kind][-1]
+    return max(b["id"] for b in archive.run("list", "demo", json_output=True).json["backups"] if b["kind"] == kind)
 
 
 def test_a_snapshot_comes_back_to_life_and_then_a_random_moment(archive):
     first = run(archive, "physical").json["details"]
     assert (first["mode"], first["result"], first["backup_id"]) == ("latest", "pass", newest(archive, "snapshot"))
-    assert [s["outcome"] for s in steps(first, "assertion")] == ["pass"]
+    assert [s["outcome"] for s in steps(first, "assertion")] == ["pass", "pass"]
     assert steps(first, "amcheck")[0]["outcome"] == "pass"
     assert "ae1027a6acf of alembic" in steps(first, "migration")[0]["what"]
     assert steps(first, "rto")[0]["outcome"] == "pass" and first["restore_seconds"] > 0 and first["replay_seconds"] > 0
@@ -115,15 +120,37 @@ def test_a_restore_that_takes_too_long(archive):
     assert rto["what"].endswith("of 1s")
 
 
+def start(archive, job):
+    return subprocess.Popen([str(archive.bin / "pgcairn"), "-c", str(archive.policy_file), "drill", f"demo/{job}"],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                            env=clean_environment(**archive.environment()), **as_user(archive.user))
+
+
+def test_drills_and_a_backup_at_the_same_time(archive):
+    with start(archive, "logical") as one, start(archive, "physical") as other:
+        archive.run("run", "demo/nightly")
+        said = [p.communicate(timeout=300)[1].decode() for p in (one, other)]
+    assert (one.returncode, other.returncode) == (0, 0), said
+    assert left_over(archive) == []
+
+
+def test_an_interrupt_cleans_up(archive):
+    before = len(records(archive))
+    with start(archive, "logical") as process:
+        folder = wait_for_server(archive)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=120)[1].decode()
+    assert process.returncode == 5, said
+    assert not folder.exists() and len(records(archive)) == before
+
+
 def test_the_scratch_server_is_closed_to_the_world(archive):
     """It archives nothing and has no TCP port, though the cluster's own settings say both."""
     before = set(archive.segments())
-    with subprocess.Popen([str(archive.bin / "pgcairn"), "-c", str(archive.policy_file), "drill", "demo/physical"],
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                          env=clean_environment(**archive.environment()), **as_user(archive.user)) as process:
-        found = wait_for_server(archive)
-        arguments = (found / "data/postmaster.opts").read_text(encoding="utf-8") if found else ""
-        assert process.wait(300) == 0
+    with start(archive, "physical") as process:
+        arguments = (wait_for_server(archive) / "data/postmaster.opts").read_text(encoding="utf-8")
+        said = process.communicate(timeout=300)[1].decode()
+    assert process.returncode == 0, said
     assert '"listen_addresses="' in arguments and '"archive_mode=off"' in arguments
     assert set(archive.segments()) == before, "a scratch server archived"
 
@@ -139,9 +166,7 @@ def wait_for_server(archive):
 
 
 def test_after_kill_9_nothing_stays(archive):
-    with subprocess.Popen([str(archive.bin / "pgcairn"), "-c", str(archive.policy_file), "drill", "demo/logical"],
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                          env=clean_environment(**archive.environment()), **as_user(archive.user)) as process:
+    with start(archive, "logical") as process:
         folder = wait_for_server(archive)
         pid = int((folder / "data/postmaster.pid").read_text(encoding="utf-8").split("\n", maxsplit=1)[0])
         process.send_signal(signal.SIGKILL)
@@ -182,6 +207,27 @@ def test_a_broken_backup_fails_for_the_right_reason(archive, job, kind, pattern,
         if damage != "delete":
             archive.repository.delete(key)
         archive.repository.write(key, whole)
+
+
+@pytest.mark.stores("file")
+def test_libraries_that_work_by_themselves_are_not_loaded(store):
+    """pg_cron would run the cluster's jobs, which may reach anybody; others are loaded as ever."""
+    if not list(SHAREDIR.glob("extension/pg_cron.control")):
+        pytest.skip("pg_cron is not installed (postgresql-15-cron)")
+    server = Server("drillcron")
+    try:
+        made = Archive(server, jobs={**DRILL_JOBS, "physical": drill("weekly", "select count(*) = 0 from ran")}, store=store)
+        server.configure(**made.settings(), shared_preload_libraries="pg_cron,pg_stat_statements",
+                         **{"cron.database_name": "postgres", "cron.use_background_workers": "on"})
+        server.start()
+        server.psql("postgres", "create extension pg_cron; create table ran (at timestamptz)")
+        made.run("run", "demo/weekly")
+        server.psql("postgres", "select cron.schedule('* * * * *', 'insert into ran values (now())')")
+        details = run(made, "physical").json["details"]
+        assert [s["what"].split()[0] for s in steps(details, "library")] == ["pg_cron"]
+        assert any("pg_cron" in s["what"] for s in steps(details, "extension"))
+    finally:
+        server.stop()
 
 
 @pytest.mark.stores("file")

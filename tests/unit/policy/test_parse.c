@@ -77,7 +77,7 @@ static void test_full_example(void **state)
     (void)state;
     case_expect(FULL,
                 "21:19: job type \"audit\" is not available in this version (available: wal, dump, "
-                "snapshot, vacuum, prune, drill)\n"
+                "snapshot, vacuum, prune, verify, drill)\n"
                 "22:1: \"notify\" is not available in this version\n");
 }
 
@@ -99,9 +99,9 @@ static const struct {
     {CASE_HEAD "jobs: {a b: {type: dump}}\n",
      "4:8: job name \"a b\" must be 1 to 63 letters, digits, \"-\" or \"_\"\n"},
     {CASE_HEAD "jobs: {a: {schedule: \"1 2 * * *\"}}\n",
-     "4:8: job \"a\" has no type: (available: wal, dump, snapshot, vacuum, prune, drill)\n"},
+     "4:8: job \"a\" has no type: (available: wal, dump, snapshot, vacuum, prune, verify, drill)\n"},
     {CASE_HEAD "jobs: {a: {type: backup}}\n",
-     "4:18: unknown job type \"backup\" (available: wal, dump, snapshot, vacuum, prune, drill)\n"},
+     "4:18: unknown job type \"backup\" (available: wal, dump, snapshot, vacuum, prune, verify, drill)\n"},
     {CASE_HEAD "jobs: {a: {type: dump, keep: {}}}\n",
      "4:30: \"keep\" must be a mapping with at least one of within, last, hourly, daily, weekly, "
      "monthly, yearly\n"},
@@ -133,6 +133,16 @@ static const struct {
      "4:44: \"rto\" has no meaning for a dump job (it is for: drill)\n"
      "4:53: \"hooks\" is not available in this version\n"
      "4:64: \"deny\" is not available in this version\n"},
+    {CASE_HEAD "jobs:\n  n: {type: dump, keep: {last: 1}, schedule: 1 2 * * *}\n"
+               "  a: {type: drill, of: m, rto: 0s}\n  b: {type: drill}\n"
+               "  c: {type: drill, of: n, assertions: [{database: x}, y], scratch: tmp}\n",
+     "6:1: job \"a\": \"of\" names no job of type dump or snapshot: \"m\"\n"
+     "6:32: \"rto\" must be a duration from 1s to 30d (90s, 15m, 6h, 7d, 5w), not \"0s\"\n"
+     "7:1: job \"b\" of type drill has no \"of\": which job's backups shall be restored?\n"
+     "8:40: an assertion has no \"sql\"\n"
+     "8:55: \"assertions\" must be a list of mappings, as in: [{sql: select count(*) > 0 from "
+     "orders}]\n"
+     "8:68: \"scratch\" must be an absolute path, not \"tmp\"\n"},
     {CASE_HEAD "jobs: {a: {type: prune, require_verified: 2, jobs: 3}}\n",
      "4:25: \"require_verified\" is not available in this version\n"
      "4:46: \"jobs\" has no meaning for a prune job (it is for: dump, snapshot, vacuum, verify, "

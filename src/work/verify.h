@@ -108,6 +108,7 @@ struct verify_item {
 struct verify_broken_segment {
     struct facts_wal *wal;
     struct wal_name name;
+    int64_t before_us, stored_us; /* when the one before it was stored, and it itself */
     json_t *fault; /* borrowed from the report; NULL when that was full */
 };
 

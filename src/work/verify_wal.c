@@ -253,9 +253,10 @@ static int take(void *context, const void *data, size_t length, struct error *er
     return reading->is_label ? 0 : wal_pages_add(&reading->pages, data, length, err);
 }
 
-static int note_broken(struct verifying *verifying, const struct facts_wal *wal,
-                       const struct wal_name *name, json_t *fault, struct error *err)
+static int note_broken(const struct log *log, size_t at, json_t *fault, struct error *err)
 {
+    struct verifying *verifying = log->verifying;
+    const struct wal_object *object = &log->objects[at];
     int rc = 0;
     pthread_mutex_lock(&verifying->mutex);
     if (verifying->broken_count == verifying->broken_allocated) {
@@ -267,10 +268,14 @@ static int note_broken(struct verifying *verifying, const struct facts_wal *wal,
         else
             verifying->broken = broken, verifying->broken_allocated = more;
     }
-    size_t index = (size_t)(wal - verifying->facts.wals);
+    size_t index = (size_t)(log->item->wal - verifying->facts.wals);
     if (!rc)
         verifying->broken[verifying->broken_count++] = (struct verify_broken_segment){
-            .wal = &verifying->facts.wals[index], .name = *name, .fault = fault};
+            .wal = &verifying->facts.wals[index],
+            .name = object->name,
+            .before_us = at > 0 ? log->objects[at - 1].stored_us : object->stored_us,
+            .stored_us = object->stored_us,
+            .fault = fault};
     pthread_mutex_unlock(&verifying->mutex);
     return rc;
 }
@@ -304,7 +309,7 @@ static int check_object(void *context, size_t index, struct error *err)
     rc = verify_note(verifying, &finding, &reason, &fault, err);
     bool is_broken = reason.code == ERR_CORRUPT || reason.code == ERR_NOT_FOUND;
     if (!rc && is_broken && object->name.kind == WAL_SEGMENT)
-        rc = note_broken(verifying, wal, &object->name, fault, err);
+        rc = note_broken(log, index, fault, err);
     return rc;
 }
 

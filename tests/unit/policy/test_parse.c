@@ -77,9 +77,9 @@ static void test_full_example(void **state)
     (void)state;
     case_expect(FULL,
                 "20:19: job type \"drill\" is not available in this version (available: wal, dump, "
-                "snapshot, vacuum, prune)\n"
+                "snapshot, vacuum, prune, verify)\n"
                 "21:19: job type \"audit\" is not available in this version (available: wal, dump, "
-                "snapshot, vacuum, prune)\n"
+                "snapshot, vacuum, prune, verify)\n"
                 "22:1: \"notify\" is not available in this version\n");
 }
 
@@ -101,9 +101,9 @@ static const struct {
     {CASE_HEAD "jobs: {a b: {type: dump}}\n",
      "4:8: job name \"a b\" must be 1 to 63 letters, digits, \"-\" or \"_\"\n"},
     {CASE_HEAD "jobs: {a: {schedule: \"1 2 * * *\"}}\n",
-     "4:8: job \"a\" has no type: (available: wal, dump, snapshot, vacuum, prune)\n"},
+     "4:8: job \"a\" has no type: (available: wal, dump, snapshot, vacuum, prune, verify)\n"},
     {CASE_HEAD "jobs: {a: {type: backup}}\n",
-     "4:18: unknown job type \"backup\" (available: wal, dump, snapshot, vacuum, prune)\n"},
+     "4:18: unknown job type \"backup\" (available: wal, dump, snapshot, vacuum, prune, verify)\n"},
     {CASE_HEAD "jobs: {a: {type: dump, keep: {}}}\n",
      "4:30: \"keep\" must be a mapping with at least one of within, last, hourly, daily, weekly, "
      "monthly, yearly\n"},
@@ -136,7 +136,6 @@ static const struct {
      "4:53: \"hooks\" is not available in this version\n"
      "4:64: \"deny\" is not available in this version\n"},
     {CASE_HEAD "jobs: {a: {type: prune, require_verified: 2, jobs: 3}}\n",
-     "4:25: \"require_verified\" is not available in this version\n"
      "4:46: \"jobs\" has no meaning for a prune job (it is for: dump, snapshot, vacuum, verify, "
      "drill)\n"},
     {CASE_HEAD "jobs: {a: {type: dump, level: 3, schedule: \"0 0 2 * * *\", keep: {last: 1}}}\n",

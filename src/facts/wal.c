@@ -108,12 +108,14 @@ int facts_wal_add_segment(struct facts_wal *wal, struct facts_wal_timeline *time
 
 /* The range loses an end or falls in two. */
 static int split(struct facts_wal_timeline *timeline, struct facts_wal_range *range,
-                 uint64_t number, struct error *err)
+                 uint64_t number, int64_t before_us, int64_t stored_us, struct error *err)
 {
     size_t index = (size_t)(range - timeline->ranges);
     struct facts_wal_range before = *range, behind = *range;
     before.last = number - 1;
+    before.last_stored_us = before_us;
     behind.first = number + 1;
+    behind.first_stored_us = stored_us;
     bool has_before = number > range->first, has_behind = number < range->last;
     int rc = has_before && has_behind
                  ? grow(&timeline->ranges, timeline->range_count, &timeline->range_allocated,
@@ -133,14 +135,15 @@ static int split(struct facts_wal_timeline *timeline, struct facts_wal_range *ra
     return 0;
 }
 
-int facts_wal_drop_segment(struct facts_wal *wal, const struct wal_name *name, struct error *err)
+int facts_wal_drop_segment(struct facts_wal *wal, const struct wal_name *name, int64_t before_us,
+                           int64_t stored_us, struct error *err)
 {
     uint64_t number = wal_segment_number(name, wal->segment_size);
     for (size_t i = 0; i < wal->timeline_count; i++) {
         struct facts_wal_timeline *timeline = &wal->timelines[i];
         for (size_t r = 0; timeline->timeline == name->timeline && r < timeline->range_count; r++)
             if (number >= timeline->ranges[r].first && number <= timeline->ranges[r].last)
-                return split(timeline, &timeline->ranges[r], number, err);
+                return split(timeline, &timeline->ranges[r], number, before_us, stored_us, err);
     }
     return 0;
 }

@@ -67,10 +67,6 @@ int wal_page_read(const void *data, size_t length, struct wal_page *ret_page, st
     if (!wal_segment_size_valid(page.segment_size))
         return error_set(err, ERR_CORRUPT, "its first page tells of segments of %u bytes",
                          page.segment_size);
-    if (page.page_size < WAL_PAGE_SIZE_MIN || page.page_size > WAL_PAGE_SIZE_MAX ||
-        page.segment_size % page.page_size != 0)
-        return error_set(err, ERR_CORRUPT, "its first page tells of pages of %u bytes",
-                         page.page_size);
     *ret_page = page;
     return 0;
 }

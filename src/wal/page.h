@@ -8,7 +8,7 @@
 
 #include "wal/name.h"
 
-enum { WAL_PAGE_HEADER = 40, WAL_PAGE_SIZE_MIN = 1 << 10, WAL_PAGE_SIZE_MAX = 64 << 10 };
+enum { WAL_PAGE_HEADER = 40 };
 
 struct wal_page {
     int server_major;           /* 13 .. 18 */

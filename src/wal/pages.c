@@ -37,6 +37,10 @@ static int take_first(struct wal_pages *pages, struct error *err)
     if (pages->first.segment_size != pages->segment_size)
         return error_set(err, ERR_CORRUPT, "its first page tells of segments of %u bytes, not %lld",
                          pages->first.segment_size, (long long)pages->segment_size);
+    if (pages->first.page_size < WAL_PAGE_SIZE_MIN || pages->first.page_size > WAL_PAGE_SIZE_MAX ||
+        pages->segment_size % pages->first.page_size != 0)
+        return error_set(err, ERR_CORRUPT, "its first page tells of pages of %u bytes",
+                         pages->first.page_size);
     pages->page_size = pages->first.page_size;
     pages->timeline = pages->first.timeline;
     return 0;

@@ -17,6 +17,8 @@
 
 #include "wal/page.h"
 
+enum { WAL_PAGE_SIZE_MIN = 1 << 10, WAL_PAGE_SIZE_MAX = 64 << 10 };
+
 struct wal_pages {
     struct wal_name name;
     const char *system; /* identifier in decimal, borrowed */

@@ -36,8 +36,8 @@ static int find_windows(const struct verifying *verifying, const struct facts_wa
 {
     _cleanup_(freep) struct wal_anchor *anchors = NULL;
     size_t count = 0, kept = 0;
-    int rc =
-        continuity_find_anchors(&verifying->facts, wal->system_identifier, &anchors, &count, err);
+    int rc = continuity_find_anchors(&verifying->facts, wal->system_identifier, &anchors, &count,
+                                     err);
     if (rc)
         return rc;
     for (size_t i = 0; i < count; i++)
@@ -129,13 +129,19 @@ static int tell_lost(struct verifying *verifying, const struct continuity *befor
     return rc;
 }
 
+static int drop_segment(const struct verify_broken_segment *broken, struct error *err)
+{
+    return facts_wal_drop_segment(broken->wal, &broken->name, broken->before_us, broken->stored_us,
+                                  err);
+}
+
 static int lose_system(struct verifying *verifying, struct facts_wal *wal, struct error *err)
 {
     struct continuity before = {0}, after = {0};
     int rc = find_windows(verifying, wal, NULL, false, &before, err);
     for (size_t i = 0; i < verifying->broken_count && !rc; i++)
         if (verifying->broken[i].wal == wal)
-            rc = facts_wal_drop_segment(wal, &verifying->broken[i].name, err);
+            rc = drop_segment(&verifying->broken[i], err);
     if (!rc)
         rc = find_windows(verifying, wal, NULL, true, &after, err);
     for (size_t i = 0; i < verifying->broken_count && !rc; i++)

@@ -29,8 +29,10 @@ static int segment_fault(struct verifying *verifying, const struct facts_wal *wa
     va_start(args, format);
     vsnprintf(what, sizeof(what), format, args);
     va_end(args);
-    const struct verify_finding finding = {
-        .id = wal_name_format(name, text), .object = key, .byte = -1, .consequence = consequence};
+    const struct verify_finding finding = {.id = wal_name_format(name, text),
+                                           .object = key,
+                                           .byte = -1,
+                                           .consequence = consequence};
     int rc = wal_object_key(verifying->request->repository, wal->system_identifier, name, NULL, key,
                             err);
     return rc ? rc : verify_fault(verifying, &finding, NULL, err, "%s", what);
@@ -75,8 +77,8 @@ static int tell_lost_end(struct verifying *verifying, const struct facts_wal *wa
                      expected <= timeline->acknowledged[i].last;
     if (is_pruned || (has_any && last >= expected))
         return 0;
-    struct wal_name name =
-        wal_segment_name(timeline->timeline, has_any ? last + 1 : expected, wal->segment_size);
+    struct wal_name name = wal_segment_name(timeline->timeline, has_any ? last + 1 : expected,
+                                            wal->segment_size);
     instant_format(newest->time_us, time);
     snprintf(consequence, sizeof(consequence),
              "what was written shortly before %s can't be recovered", time);
@@ -103,8 +105,9 @@ static int tell_missing_history(struct verifying *verifying, const struct facts_
     for (int64_t i = 0; i < wal->fault_count && i < FACTS_WAL_FAULTS_MAX; i++)
         if (wal_name_compare(&wal->faults[i], &name) == 0)
             return 0; /* it is there, and damaged; that was told */
-    return segment_fault(verifying, wal, &name, "recovery can't follow the change of the timeline",
-                         err, "the history of timeline %u is not there", timeline);
+    return segment_fault(verifying, wal, &name,
+                         "recovery can't follow the change of the timeline", err,
+                         "the history of timeline %u is not there", timeline);
 }
 
 static bool is_fresh(const struct facts_wal *wal, const struct continuity_gap *gap, int64_t now_us)
@@ -250,9 +253,10 @@ static int take(void *context, const void *data, size_t length, struct error *er
     return reading->is_label ? 0 : wal_pages_add(&reading->pages, data, length, err);
 }
 
-static int note_broken(struct verifying *verifying, const struct facts_wal *wal,
-                       const struct wal_name *name, json_t *fault, struct error *err)
+static int note_broken(const struct log *log, size_t at, json_t *fault, struct error *err)
 {
+    struct verifying *verifying = log->verifying;
+    const struct wal_object *object = &log->objects[at];
     int rc = 0;
     pthread_mutex_lock(&verifying->mutex);
     if (verifying->broken_count == verifying->broken_allocated) {
@@ -264,10 +268,14 @@ static int note_broken(struct verifying *verifying, const struct facts_wal *wal,
         else
             verifying->broken = broken, verifying->broken_allocated = more;
     }
-    size_t index = (size_t)(wal - verifying->facts.wals);
+    size_t index = (size_t)(log->item->wal - verifying->facts.wals);
     if (!rc)
         verifying->broken[verifying->broken_count++] = (struct verify_broken_segment){
-            .wal = &verifying->facts.wals[index], .name = *name, .fault = fault};
+            .wal = &verifying->facts.wals[index],
+            .name = object->name,
+            .before_us = at > 0 ? log->objects[at - 1].stored_us : object->stored_us,
+            .stored_us = object->stored_us,
+            .fault = fault};
     pthread_mutex_unlock(&verifying->mutex);
     return rc;
 }
@@ -278,7 +286,8 @@ static int check_object(void *context, size_t index, struct error *err)
     struct verifying *verifying = log->verifying;
     const struct facts_wal *wal = log->item->wal;
     const struct wal_object *object = &log->objects[index];
-    struct reading reading = {.verifying = verifying, .is_label = object->name.kind == WAL_BACKUP};
+    struct reading reading = {.verifying = verifying,
+                              .is_label = object->name.kind == WAL_BACKUP};
     struct error reason = ERROR_NONE;
     json_t *fault = NULL;
     int64_t stored = 0;
@@ -300,7 +309,7 @@ static int check_object(void *context, size_t index, struct error *err)
     rc = verify_note(verifying, &finding, &reason, &fault, err);
     bool is_broken = reason.code == ERR_CORRUPT || reason.code == ERR_NOT_FOUND;
     if (!rc && is_broken && object->name.kind == WAL_SEGMENT)
-        rc = note_broken(verifying, wal, &object->name, fault, err);
+        rc = note_broken(log, index, fault, err);
     return rc;
 }
 

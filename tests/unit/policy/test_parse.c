@@ -144,11 +144,14 @@ static const struct {
      "orders}]\n"
      "8:68: \"scratch\" must be an absolute path, not \"tmp\"\n"},
     {CASE_HEAD "jobs: {a: {type: prune, require_verified: 2, jobs: 3}}\n",
-     "4:25: \"require_verified\" is not available in this version\n"
      "4:46: \"jobs\" has no meaning for a prune job (it is for: dump, snapshot, vacuum, verify, "
      "drill)\n"},
+    {CASE_HEAD "jobs: {a: {type: verify, level: 4, budget: 0s, keep: {last: 1}}}\n",
+     "4:33: \"level\" must be a whole number from 1 to 3, not \"4\"\n"
+     "4:44: \"budget\" must be a duration from 1s to 7d (90s, 15m, 6h, 7d, 5w), not \"0s\"\n"
+     "4:48: \"keep\" has no meaning for a verify job (it is for: wal, dump, snapshot)\n"},
     {CASE_HEAD "jobs: {a: {type: dump, level: 3, schedule: \"0 0 2 * * *\", keep: {last: 1}}}\n",
-     "4:24: unknown key \"level\": it belongs in repository.compression\n"
+     "4:24: \"level\" has no meaning for a dump job (it is for: verify)\n"
      "4:55: schedule \"0 0 2 * * *\": 6 fields instead of 5 (a sixth field is the second, a "
      "seventh the year: allow them with \"seconds: true\")\n"},
     {CASE_HEAD "defaults: {keep: {last: 3}, conection: x}\n",

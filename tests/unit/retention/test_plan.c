@@ -171,6 +171,22 @@ static const struct row rows[] = {
      "b0 delete expired: no rule of job \"nightly\" wants it: last 2\n"
      "b5 delete expired: no rule of job \"nightly\" wants it: last 2\n"
      "b6 delete expired: no rule of job \"nightly\" wants it: last 2\n"},
+    {"one in which a fault was found takes no place, and goes when it would have gone anyway",
+     KEEP(.last = 2), 0, NULL,
+     "2026-11-10T02:00,failed=2026-11-20 2026-11-11T02:00 2026-11-12T02:00,failed=2026-11-20 "
+     "2026-11-13T02:00 2026-11-14T02:00,failed=2026-11-20,level=2",
+     "b4 keep grace: its verification found a fault 2026-11-20T00:00:00Z; would be last 1 of 2; "
+     "also floor\n"
+     "b3 keep last: last 1 of 2; also floor\n"
+     "b2 delete expired: no rule of job \"nightly\" wants it: last 2\n"
+     "b1 keep last: last 2 of 2\n"
+     "b0 delete expired: no rule of job \"nightly\" wants it: last 2\n"},
+    {"with a fault in all of them nothing goes", KEEP(.last = 1), 0, NULL,
+     "2026-11-10T02:00,failed=2026-11-20 2026-11-11T02:00,failed=2026-11-20",
+     "b1 keep grace: its verification found a fault 2026-11-20T00:00:00Z, and it is newer than all "
+     "that are good; also floor\n"
+     "b0 keep grace: its verification found a fault 2026-11-20T00:00:00Z, and it is newer than all "
+     "that are good\n"},
     {"nothing is proven: nothing goes", KEEP(.last = 1), 2, NULL,
      "2026-11-10T02:00 2026-11-11T02:00,level=1",
      "b1 keep grace: not verified to level 2 yet, and newer than all that are; also floor\n"

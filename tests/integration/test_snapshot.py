@@ -505,6 +505,7 @@ def test_what_cannot_be_reached(history):
     assert not folder.exists()
 
 
+@pytest.mark.stores("file")
 def test_second_timeline_and_a_gap(clusters):
     """A recovered cluster archives its new timeline; later recovery follows it, and stops before a gap."""
     cluster = clusters("lines")

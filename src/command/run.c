@@ -171,8 +171,7 @@ static void take_snapshot(const struct run_request *request, const struct policy
         snprintf(text, sizeof(text), "the snapshot after lost WAL (%s) failed: %s", job->name,
                  error.message);
     else
-        snprintf(text, sizeof(text),
-                 "snapshot %s was taken: recovery is possible from its end on",
+        snprintf(text, sizeof(text), "snapshot %s was taken: recovery is possible from its end on",
                  snapshot.run.backup_id);
     strv_add(&report->notices, text, NULL);
     show_notice(text, request->context);

@@ -46,7 +46,7 @@ struct work_result {
     int64_t bytes_source;
     int64_t bytes_stored;
     bool needs_snapshot; /* WAL is lost behind the newest snapshot: only a new one ends that */
-    json_t *details; /* what else the job has to say, for the journal and --json; may be NULL */
+    json_t *details;     /* what else the job has to say, for the journal and --json; may be NULL */
 };
 
 void work_result_clear(struct work_result *result);

@@ -221,7 +221,7 @@ def test_acknowledge_what_is_in_the_spool(archive):
         archive.hide()
         fill(server, 12)
         wait_until(lambda: receiver.slot()["lag"] < 32 << 20, 30, "the spool is acknowledged")
-        assert len([n for n in receiver.spool() if len(n) == 24]) >= 12
+        wait_until(lambda: len([n for n in receiver.spool() if len(n) == 24]) >= 12, 30, "all of it is in the spool")
         receiver.kill()
         archive.show()
         server.psql("postgres", "checkpoint")  # what was acknowledged is gone from the server

@@ -169,10 +169,11 @@ def bench_snapshot(options, store):
         bench = Bench(options, store, server)
         server.configure(archive_command=bench.rival.push_command())
         server.start()
+        bench.rival.run("stanza-create")
         server.createdb("mixed")
         server.load("mixed", HERE / "data.sql", scale=options.scale)
         server.psql("postgres", "vacuum freeze; checkpoint")
-        bench.rival.run("stanza-create")
+        wait_until(lambda: len(ready_files(server)) == 0, 300, "the WAL of the load was archived")
         size = int(server.value("postgres", "select sum(pg_database_size(oid)) from pg_database"))
         what = f"snapshot of {size / 1e9:.1f} GB"
         ours, base, theirs = bench.rounds_of(lambda: snapshot_by_pgcairn(bench), lambda: snapshot_by_pg_basebackup(bench),

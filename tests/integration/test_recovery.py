@@ -8,6 +8,7 @@ import time
 
 import pytest
 from archive import Archive
+from cairn import assert_error
 from load import Bank, seeded
 from receiver import JOBS as RECEIVE_JOBS
 from receiver import Receiver
@@ -28,8 +29,10 @@ def make_cluster(name, store):
 
 def finish(archive):
     """All that was written is in the repository, and the WAL job finds nothing lost."""
-    archive.server.wait_for("select count(*) > 0 from pg_stat_activity where backend_type = 'archiver'")
-    archive.switch()
+    name = archive.server.value("postgres", "select pg_create_restore_point('end'); "
+                                            "select pg_walfile_name(pg_switch_wal())").split("\n")[-1]
+    # An archiver that was killed is started again after ten seconds, by a server that is spoken to.
+    archive.server.wait_for(f"select last_archived_wal >= '{name}' from pg_stat_archiver", seconds=60)
     archive.run("run", "demo/wal")
 
 
@@ -86,6 +89,31 @@ def test_random_moments(history):
 
 def test_the_end(history):
     check_moment(history, history.bank)
+
+
+def test_a_segment_is_missing(history):
+    """What lies behind it is refused beforehand; where it is lost only later, the server stops and does not go on."""
+    archive = history.archive
+    names = sorted(n for n in archive.segments() if len(n) == 24)
+    oldest = min(b["id"] for b in archive.run("list", "demo", json_output=True).json["backups"])
+    folder = history.restore(oldest)
+    lost = names[-2]
+    (key,) = archive.segments()[lost]
+    content = archive.repository.read(key)
+    archive.repository.delete(key)
+    try:
+        for target in (["--to", history.bank.marks[-1].after + "Z"], []):
+            assert_error(history.restore(*target, expect=1), lost, "is not in the repository")
+        copy = history.serve(folder, archive_mode="off", hot_standby="off")
+        with pytest.raises(RuntimeError):
+            copy.start()
+        assert "a hole" in copy.log.read_text() and "selected new timeline" not in copy.log.read_text()
+    finally:
+        archive.repository.write(key, content)
+    copy.start()
+    history.wait_recovered(copy)
+    history.bank.check(copy)
+    copy.stop()
 
 
 def test_a_promotion_and_both_timelines(store):
@@ -162,24 +190,27 @@ class Rounds:
         return Beside(self.archive, "run", "demo/weekly").kill_after(chance.uniform(0.05, 1))
 
     def restore(self, chance):
-        """Goes on with the restore of an earlier round, to its end if it is not killed before."""
-        mark = self.folder / "pgcairn-restore.json"
-        words = ["restore", "snapshot", "demo", self.first, "--target-dir", self.folder]
-        run = Beside(self.archive, *words, *(["--resume"] if mark.exists() else []))
-        killed = run.kill_after(chance.uniform(0.05, 0.6))
-        if not killed:
-            assert run.process.returncode == 0
+        """Goes on with the restore of an earlier round; one that came to its end makes room for the next."""
+        if self.is_restored():
             shutil.rmtree(self.folder)
-        assert not mark.exists() or (not (self.folder / "postmaster.pid").exists())
+        run = Beside(self.archive, "restore", "snapshot", "demo", self.first, "--target-dir", self.folder, *self.resume())
+        killed = run.kill_after(chance.uniform(0.05, 0.6))
+        assert killed or (run.process.returncode == 0 and self.is_restored())
+        if (self.folder / "global/pg_control").exists():
+            assert (self.folder / "recovery.signal").exists() and not list(self.folder.glob("**/*.pgcairn"))
         return killed
+
+    def is_restored(self):
+        return (self.folder / "global/pg_control").exists() and not self.resume()
+
+    def resume(self):
+        return ["--resume"] if (self.folder / "pgcairn-restore.json").exists() else []
 
     def end(self):
         """The restore that was killed last comes to its end."""
-        mark = self.folder / "pgcairn-restore.json"
-        resume = ["--resume"] if mark.exists() else []
-        if (self.folder / "global/pg_control").exists() and not mark.exists():
+        if self.is_restored():
             return self.folder
-        return self.cluster.restore(self.first, *resume, folder=self.folder)
+        return self.cluster.restore(self.first, *self.resume(), folder=self.folder)
 
 
 def test_killed_again_and_again(store):

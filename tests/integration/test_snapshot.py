@@ -505,6 +505,7 @@ def test_what_cannot_be_reached(history):
     assert not folder.exists()
 
 
+@pytest.mark.stores("file")
 def test_second_timeline_and_a_gap(clusters):
     """A recovered cluster archives its new timeline; later recovery follows it, and stops before a gap."""
     cluster = clusters("lines")
@@ -658,3 +659,26 @@ def test_check_tells_what_is_missing(clusters):
     cluster.server.psql("postgres", "create role rds_superuser")
     found = checks(cluster, expect=1)["snapshot"]
     assert found["status"] == "fail" and "Amazon RDS" in found["cure"] and "dumps" in found["cure"]
+
+
+@pytest.mark.stores("s3")
+def test_restore_command_finds_the_keys(cluster):
+    """Where they are is told to the server, what they are is not; and where that helps nothing, it is said."""
+    snapshot, archive = cluster.snapshot(), cluster.archive
+    cluster.archive.switch()
+    folder = cluster.restore(snapshot)
+    settings = (folder / "postgresql.auto.conf").read_text()
+    keys = archive.repository.environment()
+    assert "AWS_SHARED_CREDENTIALS_FILE=" in settings and str(archive.credentials) in settings
+    assert keys["AWS_SECRET_ACCESS_KEY"] not in settings and keys["AWS_ACCESS_KEY_ID"] not in settings
+    assert "environment" not in archive.run("restore", "snapshot", "demo", snapshot, "--target-dir", cluster.folder()).err
+    archive.credentials.unlink()
+    try:
+        archive.environment = lambda: {"STATE_DIRECTORY": str(archive.state), **keys}
+        folder = cluster.folder()
+        run = archive.run("restore", "snapshot", "demo", snapshot, "--target-dir", folder)
+        assert "warning: restore_command needs the keys" in run.out + run.err and keys["AWS_SECRET_ACCESS_KEY"] not in run.out
+        assert keys["AWS_SECRET_ACCESS_KEY"] not in (folder / "postgresql.auto.conf").read_text()
+    finally:
+        del archive.environment
+        archive.write_credentials()

@@ -82,5 +82,6 @@ int snapshot_run(const struct work *work, struct work_result *result, struct err
 int vacuum_run(const struct work *work, struct work_result *result, struct error *err);
 int wal_run(const struct work *work, struct work_result *result, struct error *err);
 int prune_run(const struct work *work, struct work_result *result, struct error *err);
+int audit_run(const struct work *work, struct work_result *result, struct error *err);
 
 #endif

@@ -310,7 +310,6 @@ def test_no_policy_at_all(tmp_path):
 
 @pytest.mark.parametrize("job, word", [
     ({"type": "verify", "schedule": "0 * * * *"}, "verify"),
-    ({"type": "audit", "schedule": "0 7 * * *"}, "audit"),
 ])
 def test_what_this_version_cannot_do_is_refused(workspace, app, job, word):
     """Not ignored: who writes such a job counts on it."""

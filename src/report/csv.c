@@ -1,0 +1,59 @@
+/* The report as a table: RFC 4180, with a head. */
+#include "report/report.h"
+
+#include <string.h>
+
+/* A cell that a spreadsheet would take for a formula gets an apostrophe in front. */
+static void add_cell(struct buf *out, const char *text, bool is_last)
+{
+    buf_add_text(out, "\"");
+    if (*text && strchr("=+-@", *text))
+        buf_add_text(out, "'");
+    for (; *text; text++)
+        buf_add_text(out, *text == '"' ? "\"\"" : (char[]){*text, '\0'});
+    buf_add_text(out, is_last ? "\"\r\n" : "\",");
+}
+
+static void add_points(struct buf *out, const struct strv *evidence)
+{
+    struct buf text = BUF_INIT(BUF_LIMIT_DEFAULT);
+    for (size_t i = 0; i < evidence->count; i++)
+        buf_addf(&text, "%s%s", i ? "; " : "", evidence->items[i]);
+    add_cell(out, buf_text(&text), true);
+    buf_clear(&text);
+}
+
+int report_csv(const struct audit_report *report, struct buf *out, struct error *err)
+{
+    (void)err;
+    char at[INSTANT_TEXT_MAX], waived[300];
+    instant_format(report->now_us, at);
+    buf_add_text(out, "cluster,at,id,group,severity,status,title,observed,required,remedy,soc2,"
+                      "iso27001,waiver,evidence\r\n");
+    for (size_t i = 0; i < report->count; i++) {
+        const struct audit_finding *finding = &report->findings[i];
+        const struct audit_control *control = finding->control;
+        waived[0] = '\0';
+        if (finding->waiver)
+            snprintf(waived, sizeof(waived), "%s (%.100s): %.150s",
+                     audit_status_name(finding->judged), finding->waiver->owner,
+                     finding->waiver->reason);
+        const char *const cells[] = {report->policy->cluster,
+                                     at,
+                                     control->id,
+                                     control->group,
+                                     audit_severity_name(control->severity),
+                                     audit_status_name(finding->status),
+                                     control->title,
+                                     finding->observed,
+                                     finding->required,
+                                     control->remedy,
+                                     control->soc2,
+                                     control->iso,
+                                     waived};
+        for (size_t j = 0; j < ARRAY_SIZE(cells); j++)
+            add_cell(out, cells[j], false);
+        add_points(out, &finding->evidence);
+    }
+    return 0;
+}

@@ -45,17 +45,24 @@ static void judge_newest(struct audit_judging *judging, const struct policy_job 
         audit_point(judging, "%s/%ss/%s/manifest.json", judging->policy->cluster,
                     backup_kind_name(newest->kind), newest->id);
     instant_format(due_us, due_text);
-    if (newest && (none_was_due || newest->started_us >= due_us))
+    if (newest && (none_was_due || newest->started_us >= due_us)) {
         audit_say(judging, AUDIT_PASS, "%s: newest good from %s", job->name,
                   audit_age(judging, newest->started_us, age));
-    else if (!newest && none_was_due)
+        return;
+    }
+    if (!newest && none_was_due) {
         audit_say(judging, AUDIT_WARN, "%s: none yet, and none was due", job->name);
-    else if (!newest)
-        audit_say(judging, AUDIT_FAIL, "%s: no good backup at all, due was %s", job->name,
-                  due_text);
-    else
+        return;
+    }
+    if (judging->line_counts[AUDIT_FAIL] == 0)
+        audit_require(judging, job->line, "a good backup of each due instant of %s, \"%s\"",
+                      job->name, job->schedule_text);
+    if (newest)
         audit_say(judging, AUDIT_FAIL, "%s: newest good from %s, due was %s", job->name,
                   audit_age(judging, newest->started_us, age), due_text);
+    else
+        audit_say(judging, AUDIT_FAIL, "%s: no good backup at all, due was %s", job->name,
+                  due_text);
 }
 
 AUDIT_CONTROL(audit_newest_age)
@@ -64,6 +71,7 @@ AUDIT_CONTROL(audit_newest_age)
     const struct policy *policy = judging->policy;
     enum backup_kind kind;
     bool any = false;
+    audit_require(judging, 0, "a good backup of each due instant, at the latest an hour after it");
     if (audit_lacks_repository(judging))
         return 0;
     for (size_t i = 0; i < policy->job_count; i++) {
@@ -71,10 +79,6 @@ AUDIT_CONTROL(audit_newest_age)
         if (!audit_makes_backups(job, &kind))
             continue;
         any = true;
-        audit_require(judging, job->line,
-                      "a good backup of each due instant, at the latest %s "
-                      "after it",
-                      "1h");
         if (job->schedule)
             judge_newest(judging, job);
         else
@@ -101,7 +105,7 @@ static void describe_cause(const struct audit_judging *judging, const struct pol
     for (size_t i = 0; i < facts->run_count; i++) {
         const struct facts_run *run = &facts->runs[i];
         if (run->due_us == due_us && strcmp(run->job, job->name) == 0)
-            snprintf(text, size, "%s%s%.80s", run->outcome, *run->message ? ": " : "",
+            snprintf(text, size, "its run: %s%s%.80s", run->outcome, *run->message ? ": " : "",
                      run->message);
     }
 }
@@ -224,8 +228,10 @@ AUDIT_CONTROL(audit_success_rate)
                   facts->journal_problem ? facts->journal_problem : "");
         return 0;
     }
+    /* That an audit failed is what it found, and no broken run. */
     for (size_t i = 0; i < judging->policy->job_count; i++)
-        judge_rate(judging, &judging->policy->jobs[i]);
+        if (judging->policy->jobs[i].type != JOB_AUDIT)
+            judge_rate(judging, &judging->policy->jobs[i]);
     if (facts->run_count == 0)
         audit_say(judging, AUDIT_SKIP, "no run is on record");
     return 0;

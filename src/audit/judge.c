@@ -136,6 +136,22 @@ static void waive(struct audit_judging *judging)
         }
 }
 
+static int fill_remedy(struct audit_judging *judging)
+{
+    static const char PLACE[] = "CLUSTER";
+    struct buf text = BUF_INIT(JUDGED_BYTES_MAX);
+    const char *rest = judging->finding->control->remedy, *found;
+    while ((found = strstr(rest, PLACE))) {
+        buf_add(&text, rest, (size_t)(found - rest));
+        buf_add_text(&text, judging->policy->cluster);
+        rest = found + strlen(PLACE);
+    }
+    buf_add_text(&text, rest);
+    judging->finding->remedy = buf_steal(&text);
+    buf_clear(&text);
+    return judging->finding->remedy ? 0 : ERR_MEMORY;
+}
+
 static int conclude(struct audit_judging *judging)
 {
     struct audit_finding *finding = judging->finding;
@@ -145,6 +161,7 @@ static int conclude(struct audit_judging *judging)
             finding->status = status;
     finding->judged = finding->status;
     keep_failure(judging, join_lines(judging, finding->status, &finding->observed));
+    keep_failure(judging, fill_remedy(judging));
     if (judging->point_count > finding->evidence.count) {
         finding->evidence.limit++;
         keep_failure(judging, strv_addf(&finding->evidence, NULL, "and %zu more",
@@ -326,6 +343,7 @@ void audit_report_clear(struct audit_report *report)
     for (size_t i = 0; i < report->count; i++) {
         free(report->findings[i].observed);
         free(report->findings[i].required);
+        free(report->findings[i].remedy);
         strv_clear(&report->findings[i].evidence);
     }
     strv_clear(&report->notes);

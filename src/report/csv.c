@@ -47,7 +47,7 @@ int report_csv(const struct audit_report *report, struct buf *out, struct error 
                                      control->title,
                                      finding->observed,
                                      finding->required,
-                                     control->remedy,
+                                     finding->remedy,
                                      control->soc2,
                                      control->iso,
                                      waived};

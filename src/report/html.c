@@ -63,7 +63,7 @@ static void add_finding(struct buf *out, const struct audit_finding *finding)
         buf_add_text(out, "<div class=m>required: ");
         report_escape(out, finding->required);
         buf_add_text(out, "<br>remedy: ");
-        report_escape(out, control->remedy);
+        report_escape(out, finding->remedy);
         buf_add_text(out, "</div>");
     }
     add_evidence(out, finding);

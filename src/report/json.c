@@ -59,7 +59,7 @@ static json_t *finding_json(const struct audit_finding *finding)
         control->group, "title", control->title, "severity", audit_severity_name(control->severity),
         "status", audit_status_name(finding->status), "observed",
         observed ? observed : json_string("(not UTF-8)"), "required", finding->required, "evidence",
-        texts_json(&finding->evidence), "remedy", needs_remedy ? control->remedy : NULL, "maps",
+        texts_json(&finding->evidence), "remedy", needs_remedy ? finding->remedy : NULL, "maps",
         maps_json(control), "waiver", waiver_json(finding));
 }
 

@@ -15,7 +15,7 @@ static void add_body(struct buf *out, const struct audit_finding *finding)
     buf_add_text(out, "required: ");
     report_escape(out, finding->required);
     buf_add_text(out, "\nremedy: ");
-    report_escape(out, finding->control->remedy);
+    report_escape(out, finding->remedy);
     for (size_t i = 0; i < finding->evidence.count; i++) {
         buf_add_text(out, "\nevidence: ");
         report_escape(out, finding->evidence.items[i]);

@@ -46,7 +46,7 @@ static void add_finding(struct buf *out, const struct audit_finding *finding)
     if (finding->status == AUDIT_FAIL || finding->status == AUDIT_UNKNOWN) {
         if (strcmp(finding->required, control->title) != 0)
             add_labelled(out, "required:", finding->required);
-        add_labelled(out, "remedy:", control->remedy);
+        add_labelled(out, "remedy:", finding->remedy);
     }
 }
 

@@ -126,13 +126,25 @@ static void add_recovery(struct canvas *canvas)
     canvas->rows++;
 }
 
+/* The day; where several ticks fall on one, the hour too. */
+static void format_tick(const struct canvas *canvas, int64_t at_us, char text[INSTANT_TEXT_MAX])
+{
+    instant_format(at_us, text);
+    if (canvas->to_us - canvas->from_us >= TICKS * US_PER_DAY) {
+        text[10] = '\0';
+        return;
+    }
+    text[10] = ' ';
+    text[16] = '\0';
+    memmove(text, text + 5, 12); /* without the year */
+}
+
 static void add_axis(struct canvas *canvas)
 {
     for (int i = 0; i <= TICKS; i++) {
         char text[INSTANT_TEXT_MAX];
         int64_t at_us = canvas->from_us + (canvas->to_us - canvas->from_us) / TICKS * i;
-        instant_format(at_us, text);
-        text[10] = '\0'; /* the day */
+        format_tick(canvas, at_us, text);
         buf_addf(canvas->out,
                  "<text x=\"%.1f\" y=\"12\" text-anchor=\"%s\">%s</text><line x1=\"%.1f\" "
                  "x2=\"%.1f\" y1=\"16\" y2=\"%d\" stroke=\"#eef1f5\"/>\n",

@@ -77,9 +77,9 @@ static int find_verdict(const struct work *work, const struct audit_report *repo
         return 0;
     audit_order(report, ordered);
     error_set(err, report->result == AUDIT_FAIL ? ERR_FAILED : ERR_UNKNOWN,
-              "%zu controls failed and %zu could not be told, first of all %s: %.500s",
-              report->counts[AUDIT_FAIL], report->counts[AUDIT_UNKNOWN], ordered[0]->control->id,
-              ordered[0]->observed);
+              "%zu control%s failed and %zu could not be told, first of all %s: %.500s",
+              report->counts[AUDIT_FAIL], report->counts[AUDIT_FAIL] == 1 ? "" : "s",
+              report->counts[AUDIT_UNKNOWN], ordered[0]->control->id, ordered[0]->observed);
     return error_hint(err, "the whole report: pgcairn audit %s", work->policy->cluster);
 }
 

@@ -110,27 +110,31 @@ AUDIT_CONTROL(audit_globals_paired)
 
 /* -- copies -------------------------------------------------------------------------------- */
 
-static size_t count_good(const struct facts *facts, enum backup_kind kind, const char *database)
+/* At most as many as are wanted are counted, the newest first, for there may be many more. */
+static size_t count_good(const struct audit_judging *judging, enum job_type type,
+                         const char *database, size_t wanted)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < facts->backup_count; i++) {
-        const struct facts_backup *backup = &facts->backups[i];
-        count += backup->kind == kind && backup->state == BACKUP_GOOD &&
-                 (!database || holds(backup->databases, database));
+    const struct policy_job *job = NULL;
+    size_t found = 0, count;
+    while ((job = audit_next_job(judging->policy, type, job))) {
+        const struct audit_backup *history = audit_history_of(judging, job->name, &count);
+        for (size_t i = count; i > 0 && found < wanted; i--)
+            found += history[i - 1].is_good && history[i - 1].backup &&
+                     (!database || holds(history[i - 1].databases, database));
     }
-    return count;
+    return found;
 }
 
-static void judge_copies(struct audit_judging *judging, enum backup_kind kind, const char *database)
+static void judge_copies(struct audit_judging *judging, enum job_type type, const char *database)
 {
-    size_t count = count_good(&judging->facts->facts, kind, database);
     size_t wanted = (size_t)judging->policy->audit.copies;
+    size_t count = count_good(judging, type, database, wanted);
     audit_say(judging,
               count == 0       ? AUDIT_FAIL
               : count < wanted ? AUDIT_WARN
                                : AUDIT_PASS,
-              "%s%s%s: %zu good", backup_kind_name(kind), database ? " of " : "s",
-              database ? database : "", count);
+              "%ss%s%s: %zu good%s", job_type_name(type), database ? " of " : "",
+              database ? database : "", count, count < wanted ? "" : " or more");
 }
 
 AUDIT_CONTROL(audit_copies)
@@ -143,12 +147,12 @@ AUDIT_CONTROL(audit_copies)
     if (audit_lacks_repository(judging))
         return 0;
     if (audit_next_job(policy, JOB_SNAPSHOT, NULL))
-        judge_copies(judging, BACKUP_SNAPSHOT, NULL);
+        judge_copies(judging, JOB_SNAPSHOT, NULL);
     bool has_newest = false;
     while ((job = audit_next_job(policy, JOB_DUMP, job))) {
         const struct audit_backup *newest = audit_newest_good(judging, job);
         for (size_t i = 0; newest && newest->databases && newest->databases[i]; i++)
-            judge_copies(judging, BACKUP_DUMP, newest->databases[i]);
+            judge_copies(judging, JOB_DUMP, newest->databases[i]);
         has_newest |= newest != NULL;
     }
     if (audit_next_job(policy, JOB_DUMP, NULL) && !has_newest)

@@ -114,9 +114,10 @@ static int join_lines(struct audit_judging *judging, enum audit_status status, c
         buf_addf(&text, "%s%s", i ? "; " : "", lines->items[i]);
     if (judging->line_counts[status] > lines->count)
         buf_addf(&text, "; and %zu more", judging->line_counts[status] - lines->count);
-    *ret_text = buf_steal(&text);
+    int rc = buf_failed(&text, "a finding", NULL);
+    *ret_text = rc ? NULL : buf_steal(&text);
     buf_clear(&text);
-    return *ret_text ? 0 : ERR_MEMORY;
+    return rc || *ret_text ? rc : ERR_MEMORY;
 }
 
 /* A waiver covers what was found until its end; after that the finding is what it was. */
@@ -147,9 +148,10 @@ static int fill_remedy(struct audit_judging *judging)
         rest = found + strlen(PLACE);
     }
     buf_add_text(&text, rest);
-    judging->finding->remedy = buf_steal(&text);
+    int rc = buf_failed(&text, "a remedy", NULL);
+    judging->finding->remedy = rc ? NULL : buf_steal(&text);
     buf_clear(&text);
-    return judging->finding->remedy ? 0 : ERR_MEMORY;
+    return rc || judging->finding->remedy ? rc : ERR_MEMORY;
 }
 
 static int conclude(struct audit_judging *judging)

@@ -5,6 +5,8 @@
 #include "base/units.h"
 #include "retention/bucket.h"
 
+enum { STEPS_SPARE = 1000 };
+
 /* The newest good backup of a history that began by that time; its index, or count for none. */
 static size_t newest_by(const struct audit_backup *history, size_t count, int64_t at_us)
 {
@@ -23,13 +25,16 @@ static size_t newest_by(const struct audit_backup *history, size_t count, int64_
 
 /* -- deletions ----------------------------------------------------------------------------- */
 
-static size_t count_newer(const struct audit_backup *history, size_t from, size_t to, int64_t at_us)
+/* Whether `last` of the good ones behind an entry were there at that time; counted from the newest
+ * on, where they are found soon. Far back nothing is claimed. */
+static bool had_newer(const struct audit_backup *history, size_t own, size_t newest, int64_t at_us,
+                      size_t last)
 {
-    size_t newer = 0;
-    for (size_t i = from; i <= to; i++)
+    size_t newer = 0, steps = 4 * last + STEPS_SPARE;
+    for (size_t i = newest; i > own && newer < last && steps > 0; i--, steps--)
         newer += history[i].is_good &&
                  (history[i].removed_us == INSTANT_NONE || history[i].removed_us > at_us);
-    return newer;
+    return newer >= last || steps == 0;
 }
 
 /* Held against the rules as they are now: what the job's `within` and `last` wanted when it was
@@ -50,12 +55,11 @@ static void judge_deletion(struct audit_judging *judging, const struct policy_jo
     }
     int64_t age_us = history[newest].started_us - record->started_us;
     size_t own = newest_by(history, count, record->started_us);
-    size_t seen = own == count ? 0 : newest - own;
     if (job->keep.within_us && age_us < job->keep.within_us)
         audit_say(judging, AUDIT_FAIL, "%s: %s was deleted %s older than the newest", job->name,
                   record->id, duration_format(age_us, age));
-    else if (job->keep.last && seen <= (size_t)job->keep.last * 4 &&
-             count_newer(history, own + 1, newest, record->at_us) < (size_t)job->keep.last)
+    else if (job->keep.last && own < count &&
+             !had_newer(history, own, newest, record->at_us, (size_t)job->keep.last))
         audit_say(judging, AUDIT_FAIL, "%s: %s was deleted, one of the last %d", job->name,
                   record->id, job->keep.last);
 }
@@ -178,14 +182,6 @@ AUDIT_CONTROL(audit_plan_ready)
 
 /* -- holds --------------------------------------------------------------------------------- */
 
-static bool exists(const struct facts *facts, const char *id)
-{
-    for (size_t i = 0; i < facts->backup_count; i++)
-        if (facts->backups[i].id && strcmp(facts->backups[i].id, id) == 0)
-            return true;
-    return false;
-}
-
 AUDIT_CONTROL(audit_holds)
 {
     (void)err;
@@ -196,7 +192,7 @@ AUDIT_CONTROL(audit_holds)
     for (size_t i = 0; i < facts->hold_count; i++) {
         const struct facts_hold *hold = &facts->holds[i];
         audit_point(judging, "%s/holds/%s.json", judging->policy->cluster, hold->hold_id);
-        if (!exists(facts, hold->backup_id))
+        if (!retention_find(&judging->report->plan, hold->backup_id))
             audit_say(judging, AUDIT_WARN, "%s holds %s, which is not there", hold->holder,
                       hold->backup_id);
         else if (hold->expires_us != INSTANT_NONE && hold->expires_us <= judging->now_us)

@@ -14,23 +14,26 @@ static void add_cell(struct buf *out, const char *text, bool is_last)
     buf_add_text(out, is_last ? "\"\r\n" : "\",");
 }
 
-static void add_points(struct buf *out, const struct strv *evidence)
+static int add_points(struct buf *out, const struct strv *evidence, struct error *err)
 {
     struct buf text = BUF_INIT(BUF_LIMIT_DEFAULT);
     for (size_t i = 0; i < evidence->count; i++)
         buf_addf(&text, "%s%s", i ? "; " : "", evidence->items[i]);
-    add_cell(out, buf_text(&text), true);
+    int rc = buf_failed(&text, "the evidence of a control", err);
+    if (!rc)
+        add_cell(out, buf_text(&text), true);
     buf_clear(&text);
+    return rc;
 }
 
 int report_csv(const struct audit_report *report, struct buf *out, struct error *err)
 {
-    (void)err;
+    int rc = 0;
     char at[INSTANT_TEXT_MAX], waived[300];
     instant_format(report->now_us, at);
     buf_add_text(out, "cluster,at,id,group,severity,status,title,observed,required,remedy,soc2,"
                       "iso27001,waiver,evidence\r\n");
-    for (size_t i = 0; i < report->count; i++) {
+    for (size_t i = 0; i < report->count && !rc; i++) {
         const struct audit_finding *finding = &report->findings[i];
         const struct audit_control *control = finding->control;
         waived[0] = '\0';
@@ -53,7 +56,7 @@ int report_csv(const struct audit_report *report, struct buf *out, struct error 
                                      waived};
         for (size_t j = 0; j < ARRAY_SIZE(cells); j++)
             add_cell(out, cells[j], false);
-        add_points(out, &finding->evidence);
+        rc = add_points(out, &finding->evidence, err);
     }
-    return 0;
+    return rc;
 }

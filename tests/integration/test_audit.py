@@ -6,14 +6,13 @@ import json
 import os
 import shutil
 import subprocess
-import time
 import xml.dom.minidom
 from pathlib import Path
 
 import pytest
 from archive import Archive
 from cairn import JOBS, TOP, assert_error
-from pg import Server, own
+from pg import Server, as_user, clean_environment, end_process, own, wait_until
 
 FILL = "create table if not exists t (a int, b text); insert into t select g, md5(g::text) from generate_series(1, 5000) g"
 AUDIT_JOBS = {"wal": {"type": "wal", "schedule": "0 * * * *", "keep": {"within": "7d"}, "timeout": "60s"},
@@ -341,6 +340,27 @@ def test_a_changed_policy_is_on_record(archive):
     archive.run("run", "demo/audit")
     found = finding(audit(archive), "SCH-3")
     assert found["status"] == "WARN" and "changed by" in found["observed"]
+
+
+@pytest.mark.stores("file")
+def test_the_daemon_runs_it(archive):
+    """On its schedule; and an audit that runs under a daemon sees it live."""
+    jobs = archive.policy["jobs"]
+    kept = jobs["audit"]
+    jobs["audit"] = {"type": "audit", "schedule": "* * * * * */3", "seconds": True}
+    archive.write()
+    before = len(records(archive))
+    daemon = subprocess.Popen([archive.bin / "pgcairn", "-c", archive.policy_file, "daemon"], cwd=archive.server.data,
+                              env=clean_environment(**archive.environment()), stderr=subprocess.DEVNULL,
+                              **as_user(archive.user))
+    try:
+        wait_until(lambda: len(records(archive)) > before, 60, "an audit on record")
+        found = finding(audit(archive), "SCH-1")
+    finally:
+        end_process(daemon)
+        jobs["audit"] = kept
+        archive.write()
+    assert found["status"] == "PASS" and records(archive)[before]["type"] == "audit"
 
 
 def chain(archive, *options, expect=0):

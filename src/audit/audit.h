@@ -83,10 +83,10 @@ struct audit_backup {
     const char *id, *job;
     enum backup_kind kind;
     int64_t started_us, completed_us;
-    int64_t removed_us; /* INSTANT_NONE: it is there */
+    int64_t removed_us; /* INSTANT_NONE: it is there, or should be */
     bool is_good;
     char **databases;                  /* borrowed; NULL for a snapshot */
-    const struct facts_backup *backup; /* NULL: removed */
+    const struct facts_backup *backup; /* NULL: it is not there */
 };
 
 struct audit_report {

@@ -56,6 +56,8 @@ const struct audit_control audit_controls[] = {
      "CC7.2 CC7.3", "A.8.15 A.5.28", "compare with copies of the bucket's versions; find out who wrote there", audit_chain},
     {"INT-6", "integrity", AUDIT_LOW, false, "the server detects damaged blocks",
      "PI1.5", "A.8.13", "stop the server and run pg_checksums --enable", audit_checksums},
+    {"INT-7", "integrity", AUDIT_CRITICAL, true, "no backup has vanished that was made",
+     "A1.2 PI1.5 CC7.3", "A.8.13 A.8.10", "find out who can delete in the repository; make a backup now", audit_vanished},
 
     {"RST-1", "restore", AUDIT_HIGH, true, "a restore was tried lately, and worked",
      "A1.3", "A.8.13 A.5.30", "give the policy a job of type drill", audit_drilled},

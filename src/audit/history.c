@@ -1,5 +1,5 @@
-/* Which backups there were, those that are gone included: the deleted ones from their tombstones in
- * the evidence. And what a record of evidence is about. */
+/* Which backups there were, those that are gone included: those that were made or deleted as the
+ * evidence tells. And what a record of evidence is about. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,7 +7,8 @@
 
 static bool is_tombstone(const struct facts_record *record)
 {
-    return strcmp(record->type, "backup_removed") == 0;
+    return strcmp(record->type, "backup_removed") == 0 ||
+           strcmp(record->type, "garbage_removed") == 0;
 }
 
 static int compare_history(const void *a, const void *b)
@@ -21,20 +22,41 @@ static int compare_history(const void *a, const void *b)
     return strcmp(x->id, y->id);
 }
 
-/* A tombstone whose backup is there still was without effect so far; the backup itself counts. */
+/* Of what is known of one backup the strongest: that it is there, that it was deleted, that it was
+ * made. A tombstone whose backup is there still was without effect so far. */
+static int rank(const struct audit_backup *entry)
+{
+    return entry->backup ? 2 : entry->removed_us != INSTANT_NONE;
+}
+
 static void drop_twins(struct audit_report *report)
 {
     size_t kept = 0;
     for (size_t i = 0; i < report->history_count; i++) {
         struct audit_backup *last = kept ? &report->history[kept - 1] : NULL;
-        bool is_twin = last && strcmp(last->id, report->history[i].id) == 0 &&
-                       strcmp(last->job, report->history[i].job) == 0;
-        if (!is_twin)
-            report->history[kept++] = report->history[i];
-        else if (!last->backup && report->history[i].backup)
-            *last = report->history[i];
+        const struct audit_backup *next = &report->history[i];
+        if (!last || strcmp(last->id, next->id) != 0 || strcmp(last->job, next->job) != 0)
+            report->history[kept++] = *next;
+        else if (rank(next) > rank(last))
+            *last = *next;
     }
     report->history_count = kept;
+}
+
+static void add_record(struct audit_report *report, const struct facts_record *record)
+{
+    bool is_made = strcmp(record->type, "backup_made") == 0;
+    if ((!is_made && !is_tombstone(record)) || record->started_us == INSTANT_NONE)
+        return;
+    report->history[report->history_count++] = (struct audit_backup){
+        .id = record->id,
+        .job = record->job,
+        .kind = strcmp(record->kind, "snapshot") == 0 ? BACKUP_SNAPSHOT : BACKUP_DUMP,
+        .started_us = record->started_us,
+        .completed_us = record->completed_us,
+        .removed_us = is_made ? INSTANT_NONE : record->at_us,
+        .is_good = is_made || strcmp(record->state, "good") == 0,
+        .databases = record->databases};
 }
 
 int audit_gather_history(struct audit_judging *judging, struct error *err)
@@ -60,20 +82,8 @@ int audit_gather_history(struct audit_judging *judging, struct error *err)
                                   .databases = backup->databases,
                                   .backup = backup};
     }
-    for (size_t i = 0; i < facts->record_count; i++) {
-        const struct facts_record *record = &facts->records[i];
-        if (!is_tombstone(record) || record->started_us == INSTANT_NONE)
-            continue;
-        report->history[report->history_count++] = (struct audit_backup){
-            .id = record->id,
-            .job = record->job,
-            .kind = strcmp(record->kind, "snapshot") == 0 ? BACKUP_SNAPSHOT : BACKUP_DUMP,
-            .started_us = record->started_us,
-            .completed_us = record->completed_us,
-            .removed_us = record->at_us,
-            .is_good = strcmp(record->state, "good") == 0,
-            .databases = record->databases};
-    }
+    for (size_t i = 0; i < facts->record_count; i++)
+        add_record(report, &facts->records[i]);
     qsort(report->history, report->history_count, sizeof(*report->history), compare_history);
     drop_twins(report);
     return 0;

@@ -81,34 +81,94 @@ AUDIT_CONTROL(audit_states)
     return 0;
 }
 
+/* Evidence is read after the repository was listed, and clocks differ a little. */
+#define MADE_LATELY_US (15 * US_PER_MINUTE)
+
+AUDIT_CONTROL(audit_vanished)
+{
+    (void)err;
+    const struct audit_report *report = judging->report;
+    const struct facts_audit *facts = judging->facts;
+    size_t made = 0;
+    if (audit_lacks_repository(judging) || audit_lacks_evidence(judging))
+        return 0;
+    for (size_t i = 0; i < facts->record_count; i++)
+        made += strcmp(facts->records[i].type, "backup_made") == 0;
+    if (made == 0) {
+        audit_say(judging, AUDIT_SKIP, "no record tells what was made");
+        return 0;
+    }
+    for (size_t i = 0; i < report->history_count; i++) {
+        const struct audit_backup *backup = &report->history[i];
+        bool is_gone = !backup->backup && backup->removed_us == INSTANT_NONE;
+        bool is_judged = backup->completed_us < judging->now_us - MADE_LATELY_US &&
+                         (!judging->is_period || audit_in_period(judging, backup->started_us));
+        if (!is_gone || !is_judged)
+            continue;
+        audit_say(judging, AUDIT_FAIL, "%s: %s is not there, and nobody deleted it on record",
+                  backup->job, backup->id);
+        audit_point(judging, "%s/%ss/%s", judging->policy->cluster, backup_kind_name(backup->kind),
+                    backup->id);
+    }
+    audit_say(judging, AUDIT_PASS, "%zu on record, each is there or was deleted on record", made);
+    return 0;
+}
+
 /* -- proofs -------------------------------------------------------------------------------- */
 
 struct proof {
-    int64_t at_us, failed_us;
+    int64_t at_us, failed_us; /* the last good one; the last one, if that found faults */
     int level;
-    int64_t number;
+    int64_t number;        /* of its record; 0: the catalogue tells */
+    size_t stale, backups; /* good ones that were not proved in time, though old enough */
 };
 
-/* The newest proof of any backup of this kind, as the evidence and the catalogue tell. */
+/* A record that names no kind speaks of all that was looked at: its faults count for both, its
+ * success only where nothing tells more. */
+static void take_record(const struct audit_judging *judging, enum backup_kind kind,
+                        const struct facts_record *record, struct proof *proof)
+{
+    if (!audit_is_proof(record) || record->at_us > judging->to_us ||
+        (*record->kind && strcmp(record->kind, backup_kind_name(kind)) != 0))
+        return;
+    if (!audit_went_well(record)) {
+        if (strcmp(record->result, "fail") == 0)
+            proof->failed_us = record->at_us;
+        return;
+    }
+    proof->failed_us = INSTANT_NONE;
+    if ((*record->kind || judging->is_period) && record->at_us >= proof->at_us) {
+        proof->at_us = record->at_us;
+        proof->level = record->level;
+        proof->number = record->number;
+    }
+}
+
+static void take_backup(const struct audit_judging *judging, const struct facts_backup *backup,
+                        struct proof *proof)
+{
+    int64_t oldest_us = judging->now_us - judging->policy->audit.verified_within_us;
+    if (backup->state != BACKUP_GOOD)
+        return;
+    proof->backups++;
+    if (backup->verified_level > 0 && backup->verified_us > proof->at_us) {
+        proof->at_us = backup->verified_us;
+        proof->level = backup->verified_level;
+        proof->number = 0;
+    }
+    proof->stale += backup->completed_us != INSTANT_NONE && backup->completed_us < oldest_us &&
+                    (backup->verified_level == 0 || backup->verified_us < oldest_us);
+}
+
 static struct proof find_proof(const struct audit_judging *judging, enum backup_kind kind)
 {
     const struct facts_audit *facts = judging->facts;
     struct proof proof = {.at_us = INSTANT_NONE, .failed_us = INSTANT_NONE};
-    for (size_t i = 0; i < facts->record_count; i++) {
-        const struct facts_record *record = &facts->records[i];
-        if (!audit_is_proof(record) || record->at_us > judging->to_us ||
-            (*record->kind && strcmp(record->kind, backup_kind_name(kind)) != 0))
-            continue;
-        if (!audit_went_well(record))
-            proof.failed_us = record->at_us;
-        else if (record->at_us >= proof.at_us)
-            proof = (struct proof){record->at_us, proof.failed_us, record->level, record->number};
-    }
-    for (size_t i = 0; i < facts->facts.backup_count && !judging->is_period; i++) {
-        const struct facts_backup *backup = &facts->facts.backups[i];
-        if (backup->kind == kind && backup->verified_level > 0 && backup->verified_us > proof.at_us)
-            proof = (struct proof){backup->verified_us, proof.failed_us, backup->verified_level, 0};
-    }
+    for (size_t i = 0; i < facts->record_count; i++)
+        take_record(judging, kind, &facts->records[i], &proof);
+    for (size_t i = 0; i < facts->facts.backup_count && !judging->is_period; i++)
+        if (facts->facts.backups[i].kind == kind)
+            take_backup(judging, &facts->facts.backups[i], &proof);
     return proof;
 }
 
@@ -131,6 +191,9 @@ static void judge_proof(struct audit_judging *judging, enum backup_kind kind)
     else
         audit_say(judging, proof.level >= 2 ? AUDIT_PASS : AUDIT_WARN, "%ss: proved to level %d %s",
                   backup_kind_name(kind), proof.level, audit_age(judging, proof.at_us, age));
+    if (proof.stale && proof.at_us != INSTANT_NONE)
+        audit_say(judging, AUDIT_WARN, "%zu of %zu %ss were not proved in that time", proof.stale,
+                  proof.backups, backup_kind_name(kind));
 }
 
 AUDIT_CONTROL(audit_verified)

@@ -90,6 +90,7 @@ AUDIT_CONTROL(audit_verified);
 AUDIT_CONTROL(audit_sizes);
 AUDIT_CONTROL(audit_chain);
 AUDIT_CONTROL(audit_checksums);
+AUDIT_CONTROL(audit_vanished);
 AUDIT_CONTROL(audit_drilled);
 AUDIT_CONTROL(audit_drill_time);
 AUDIT_CONTROL(audit_drill_moments);

@@ -70,7 +70,7 @@ static int fill_texts(const json_t *body, const json_t *item, struct facts_recor
         {&entry->result, {"result", "outcome"}},
         {&entry->reason, {"reason", "error"}},
         {&entry->policy_sha256, {"policy_sha256"}},
-        {&entry->target, {"target_kind", "target", "moment"}},
+        {&entry->target, {"mode", "target"}},
     };
     int rc = 0;
     for (size_t i = 0; i < ARRAY_SIZE(texts) && !rc; i++) {
@@ -98,8 +98,11 @@ static int add_entry(struct reading *reading, const json_t *record, const json_t
     entry->started_us = instant_or_none(item, "started_at");
     entry->completed_us = instant_or_none(item, "completed_at");
     entry->level = (int)number_or(item, "level", number_or(body, "level", 0));
-    entry->duration_s = number_or(item, "duration_s", number_or(body, "duration_s", -1));
-    entry->rto_s = number_or(item, "rto_s", number_or(body, "rto_s", -1));
+    entry->rto_s = number_or(item, "rto_seconds", number_or(item, "rto_s", -1));
+    entry->duration_s = number_or(item, "duration_s", -1);
+    if (entry->duration_s < 0 && json_is_number(json_object_get(item, "restore_seconds")))
+        entry->duration_s =
+            number_or(item, "restore_seconds", 0) + number_or(item, "replay_seconds", 0);
     entry->type = strdup(json_text(record, "type"));
     if (!entry->type)
         return error_no_memory(err);

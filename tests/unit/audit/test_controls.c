@@ -105,7 +105,8 @@ static void running_newest(struct world *world)
 static void none_was_due(struct world *world)
 {
     no_dump(world);
-    world_text(&world->facts.records[0].type, "hold_added");
+    for (size_t i = 0; i < world->facts.record_count; i++)
+        world_text(&world->facts.records[i].type, "hold_added");
     world->facts.since_us = at("2026-11-20T08:00:00Z");
 }
 
@@ -370,6 +371,41 @@ static void proved_by_catalogue(struct world *world)
     never_proved(world);
     backup(world, "b4")->verified_level = 2;
     backup(world, "b4")->verified_us = at("2026-11-20T06:00:00Z");
+}
+
+/* Records of whole runs, which name no kind. */
+static void run_found_faults(struct world *world)
+{
+    world_record(&world->facts, "2026-11-19T06:00:00Z", "verified", "", "", "fail");
+}
+
+static void run_found_faults_before(struct world *world)
+{
+    run_found_faults(world);
+    world_record(&world->facts, "2026-11-19T09:00:00Z", "verified", "", "", "pass");
+}
+
+static void proved_in_part(struct world *world)
+{
+    proved_by_catalogue(world);
+    world->policy->audit.verified_within_us = 7 * US_PER_DAY;
+}
+
+static void vanished(struct world *world)
+{
+    lose(world, "b0");
+}
+
+static void made_just_now(struct world *world)
+{
+    world_made(&world->facts, "2026-11-20T09:59:59Z", "new", "2026-11-20T09:59:00Z");
+}
+
+static void no_made(struct world *world)
+{
+    for (size_t i = 0; i < world->facts.record_count; i++)
+        if (strcmp(world->facts.records[i].type, "backup_made") == 0)
+            world_text(&world->facts.records[i].type, "hold_added");
 }
 
 static void much_smaller(struct world *world)
@@ -643,14 +679,22 @@ static const struct {
     {"INT-3", AUDIT_FAIL, "dumps: never proved", never_proved, NULL},
     {"INT-3", AUDIT_FAIL, "dumps: proved to level 2 80d 10h ago", proved_long_ago, NULL},
     {"INT-3", AUDIT_FAIL, "dumps: the last proof, of 1d 4h ago, found faults", proof_failed, NULL},
+    {"INT-3", AUDIT_FAIL, "found faults", run_found_faults, NULL},
+    {"INT-3", AUDIT_PASS, "dumps: proved to level 2", run_found_faults_before, NULL},
+    {"INT-3", AUDIT_WARN, "of 31 dumps were not proved in that time", proved_in_part, NULL},
     {"INT-4", AUDIT_PASS, "the median before is 5.0 kB", nothing, NULL},
     {"INT-4", AUDIT_WARN, "nightly: the newest read 2.0 kB", smaller, NULL},
     {"INT-4", AUDIT_FAIL, "nightly: the newest read 100 B", much_smaller, NULL},
-    {"INT-5", AUDIT_PASS, "5 records", nothing, NULL},
+    {"INT-5", AUDIT_PASS, "7 records", nothing, NULL},
     {"INT-5", AUDIT_FAIL, "evidence record 3 is missing", chain_broken, NULL},
     {"INT-5", AUDIT_UNKNOWN, "access denied", chain_unread, NULL},
     {"INT-6", AUDIT_PASS, "data_checksums is on", nothing, NULL},
     {"INT-6", AUDIT_WARN, "data_checksums is off", checksums_off, NULL},
+    {"INT-7", AUDIT_PASS, "2 on record, each is there or was deleted on record", nothing, NULL},
+    {"INT-7", AUDIT_FAIL, "nightly: b0 is not there, and nobody deleted it on record", vanished,
+     NULL},
+    {"INT-7", AUDIT_PASS, "3 on record", made_just_now, NULL},
+    {"INT-7", AUDIT_SKIP, "no record tells what was made", no_made, NULL},
     {"RST-1", AUDIT_PASS, "snapshot b6 passed 4d 4h ago", nothing, NULL},
     {"RST-1", AUDIT_FAIL, "none was ever tried", never_drilled, NULL},
     {"RST-1", AUDIT_FAIL, "failed: did not start", drill_failed, NULL},

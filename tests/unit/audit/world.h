@@ -80,6 +80,16 @@ static inline struct facts_record *world_record(struct facts_audit *facts, const
     return record;
 }
 
+/* A dump of the job nightly that was made. */
+static inline void world_made(struct facts_audit *facts, const char *at_text, const char *id,
+                              const char *started)
+{
+    struct facts_record *record = world_record(facts, at_text, "backup_made", id, "dump", "");
+    world_text(&record->job, "nightly");
+    record->started_us = at(started);
+    record->completed_us = record->started_us + US_PER_MINUTE;
+}
+
 /* A tombstone of a good dump of the job nightly. */
 static inline struct facts_record *world_removed(struct facts_audit *facts, const char *at_text,
                                                  const char *id, const char *started)
@@ -205,7 +215,9 @@ static inline void world_evidence(struct world *world)
 {
     struct facts_audit *facts = &world->facts;
     struct facts_record *record;
+    world_made(facts, "2026-10-10T02:01:00Z", "old", "2026-10-10T02:00:00Z");
     world_removed(facts, "2026-11-15T05:15:00Z", "old", "2026-10-10T02:00:00Z");
+    world_made(facts, "2026-11-16T02:01:00Z", "b0", "2026-11-16T02:00:00Z");
     record = world_record(facts, "2026-11-16T06:00:00Z", "drill", "b6", "snapshot", "pass");
     world_text(&record->target, "random");
     record->duration_s = 600;
@@ -215,7 +227,7 @@ static inline void world_evidence(struct world *world)
     record = world_record(facts, "2026-11-19T07:00:00Z", "audit", "", "", "pass");
     world_text(&record->policy_sha256, world->policy->sha256);
     facts->has_evidence = true;
-    facts->evidence_tip = 5;
+    facts->evidence_tip = 7;
     world_text(&facts->evidence_sha256, WORLD_TIP);
 }
 

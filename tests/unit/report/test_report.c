@@ -37,8 +37,8 @@ static void make_report(struct world *world)
     facts->facts.wal_count = 0;
     wal_history_of(&facts->facts, "42/1:10-60@2026-11-17T10:00 42/1:62-90@2026-11-19T10:00 "
                                   "42/1:91-99@2026-11-20T09:58");
-    world_text(&facts->records[2].type, "hold_added");
-    world_text(&facts->records[3].type, "hold_added");
+    world_text(&facts->records[4].type, "hold_added");
+    world_text(&facts->records[5].type, "hold_added");
     world_database(facts, "<b>\"&shop");
     world_text(&facts->journal_problem, "no <such> \"file\" & no more");
     facts->has_journal = false;

@@ -25,6 +25,7 @@
     X(COMMAND_VERIFY)           \
     X(COMMAND_PRUNE)            \
     X(COMMAND_SIMULATE)         \
+    X(COMMAND_AUDIT)            \
     X(COMMAND_HOLD_ADD)         \
     X(COMMAND_HOLD_LIST)        \
     X(COMMAND_HOLD_RELEASE)     \

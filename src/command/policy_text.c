@@ -226,6 +226,37 @@ static void add_repository(struct buf *out, const struct policy *policy)
         add_s3(out, &policy->s3);
 }
 
+static void add_waiver(struct buf *out, const struct policy_waiver *waiver)
+{
+    char expires[INSTANT_TEXT_MAX];
+    buf_addf(out, "    - id: %s\n      reason: ", waiver->id);
+    add_quoted(out, waiver->reason);
+    buf_add_text(out, "\n      owner: ");
+    add_quoted(out, waiver->owner);
+    buf_addf(out, "\n      expires: \"%s\"\n", instant_format(waiver->expires_us, expires));
+}
+
+/* What an audit holds the policy against, defaults included. */
+static void add_audit(struct buf *out, const struct policy_audit *audit)
+{
+    buf_add_text(out, "audit:\n");
+    if (audit->excluded_databases.count) {
+        buf_add_text(out, "  excluded_databases: ");
+        add_list(out, &audit->excluded_databases);
+        buf_add_text(out, "\n");
+    }
+    add_duration(out, "  verified_within", audit->verified_within_us);
+    add_duration(out, "\n  drilled_within", audit->drilled_within_us);
+    add_duration(out, "\n  wal_lag", audit->wal_lag_us);
+    if (audit->keep_at_most_us)
+        add_duration(out, "\n  keep_at_most", audit->keep_at_most_us);
+    buf_addf(out, "\n  success_rate: %d\n  copies: %d\n", audit->success_rate, audit->copies);
+    if (audit->waiver_count)
+        buf_add_text(out, "  waivers:\n");
+    for (size_t i = 0; i < audit->waiver_count; i++)
+        add_waiver(out, &audit->waivers[i]);
+}
+
 int policy_text(const struct policy *policy, struct buf *out, struct error *err)
 {
     buf_addf(out, "cluster: %s\ntimezone: %s\n", policy->cluster, policy->timezone);
@@ -235,5 +266,6 @@ int policy_text(const struct policy *policy, struct buf *out, struct error *err)
         buf_add_text(out, "jobs:\n");
     for (size_t i = 0; i < policy->job_count && !rc; i++)
         rc = add_job(out, &policy->jobs[i], err);
+    add_audit(out, &policy->audit);
     return rc ? rc : buf_failed(out, "the policy", err);
 }

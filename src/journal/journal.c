@@ -241,6 +241,23 @@ int journal_last(struct journal *journal, const char *cluster, const char *job,
     return rc ? rc : fetch_run(journal, query, ret_found, ret_run, err);
 }
 
+int journal_each(struct journal *journal, const char *cluster, journal_visitor visit, void *context,
+                 struct error *err)
+{
+    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    bool has_row = true;
+    int rc = database_query(journal, &query, err,
+                            "SELECT " RUN_COLUMNS " FROM " RUN_TABLES
+                            " WHERE r.cluster = ? ORDER BY r.claimed_us",
+                            "t", cluster);
+    while (!rc && !(rc = database_step(journal, query, &has_row, err)) && has_row) {
+        struct journal_run run;
+        fill_run(query, &run);
+        rc = visit(&run, context, err);
+    }
+    return rc;
+}
+
 static int list_open_runs(struct journal *journal, const char *cluster, const char *job,
                           struct strv *ids, struct error *err)
 {

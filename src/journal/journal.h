@@ -139,6 +139,10 @@ typedef int (*journal_visitor)(const struct journal_run *run, void *context, str
 int journal_each_running(struct journal *journal, journal_visitor visit, void *context,
                          struct error *err);
 
+/* Visits every run of a cluster, oldest claim first, until the visitor says not 0 (handed on). */
+int journal_each(struct journal *journal, const char *cluster, journal_visitor visit, void *context,
+                 struct error *err);
+
 /* Gives every run without an outcome whose process is gone the outcome interrupted; then visits
  * them (visit may be NULL). Those of one job only when cluster and job are given. */
 int journal_recover(struct journal *journal, const char *cluster, const char *job,

@@ -18,7 +18,7 @@
     X(FEATURE_SNAPSHOT, true) /* jobs of type snapshot */                   \
     X(FEATURE_VERIFY, true)   /* jobs of type verify, require_verified */   \
     X(FEATURE_DRILL, true)    /* jobs of type drill */                      \
-    X(FEATURE_AUDIT, false)   /* jobs of type audit */                      \
+    X(FEATURE_AUDIT, true)    /* jobs of type audit */                      \
     X(FEATURE_S3, true)       /* s3:// repositories */                      \
     X(FEATURE_NOTIFY, false)  /* telling people */                          \
     X(FEATURE_HOOKS, false)   /* programs run around a job */               \

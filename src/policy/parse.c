@@ -173,6 +173,7 @@ static int new_policy(const char *file, struct policy **ret_policy, struct error
     policy->compression_level = 1;
     policy->s3.tags = STRV_INIT(POLICY_S3_TAGS_MAX);
     policy->s3.retry_us = US_PER_MINUTE;
+    policy_audit_init(&policy->audit);
     policy->file = strdup(file);
     policy->cluster = strdup("");
     policy->timezone = strdup("UTC");

@@ -78,6 +78,7 @@ struct policy *policy_free(struct policy *policy)
     free(policy->bindir);
     free(policy->repository_url);
     policy_s3_clear(&policy->s3);
+    policy_audit_clear(&policy->audit);
     free(policy);
     return NULL;
 }

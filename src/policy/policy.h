@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/strv.h"
 #include "cron/cron.h"
+#include "policy/audit.h"
 #include "policy/s3.h"
 
 enum {
@@ -123,6 +124,7 @@ struct policy {
     int compression_level;
     int compression_threads; /* 0 = auto */
     int64_t rate_limit;      /* bytes per second, 0 = none */
+    struct policy_audit audit;
     struct policy_job *jobs; /* in the order of the file */
     size_t job_count;
     struct policy_place cluster_place, timezone_place, connection_place, password_place,

@@ -1,12 +1,19 @@
 #include "repository/evidence.h"
 
+#include <pthread.h>
 #include <pwd.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/json.h"
 
-enum { EVIDENCE_NUMBER_MAX = 999999999, PASSWD_BYTES = 4096 };
+enum {
+    EVIDENCE_NUMBER_MAX = 999999999,
+    PASSWD_BYTES = 4096,
+    EVIDENCE_BATCH = 64,  /* records in memory at once */
+    EVIDENCE_READERS = 7, /* threads beside the one that asks */
+};
 
 static const char NO_RECORD[] = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -71,20 +78,25 @@ static int find_tip(struct repository *repository, int64_t *ret_number, struct e
 }
 
 /* Reads one record and its hash. */
-static int read_record(const struct repository *repository, int64_t number, json_t **ret_record,
-                       char sha256[SHA256_HEX + 1], struct error *err)
+static int read_key(const struct repository *repository, const char *key, json_t **ret_record,
+                    char sha256[SHA256_HEX + 1], struct error *err)
 {
     struct buf buf = BUF_INIT(REPOSITORY_DOCUMENT_MAX);
-    char key[STORE_KEY_MAX + 1];
-    int rc = record_key(repository, number, key, err);
-    if (!rc)
-        rc = store_get(repository->store, key, &buf, err);
+    int rc = store_get(repository->store, key, &buf, err);
     if (!rc)
         rc = sha256_of(buf_text(&buf), buf.length, sha256, err);
     if (!rc && ret_record)
         rc = json_parse_object(buf_text(&buf), buf.length, key, ret_record, err);
     buf_clear(&buf);
     return rc;
+}
+
+static int read_record(const struct repository *repository, int64_t number, json_t **ret_record,
+                       char sha256[SHA256_HEX + 1], struct error *err)
+{
+    char key[STORE_KEY_MAX + 1];
+    int rc = record_key(repository, number, key, err);
+    return rc ? rc : read_key(repository, key, ret_record, sha256, err);
 }
 
 int evidence_read(const struct repository *repository, int64_t number, json_t **ret_record,
@@ -218,6 +230,23 @@ int evidence_add(struct repository *repository, const char *type, json_t *body,
                      repository->cluster, EVIDENCE_ATTEMPTS);
 }
 
+/* Records of a batch are read by several threads, for a bucket answers one after the other slowly;
+ * they are looked at in order afterwards. */
+struct batch_record {
+    char key[STORE_KEY_MAX + 1];
+    json_t *record;
+    char sha256[SHA256_HEX + 1];
+    int rc;
+    struct error error;
+};
+
+struct batch {
+    const struct repository *repository;
+    struct batch_record *records;
+    size_t count;
+    atomic_size_t next;
+};
+
 struct chain {
     struct repository *repository;
     const struct evidence_tip *known;
@@ -225,6 +254,7 @@ struct chain {
     evidence_visit visit;
     void *context;
     struct evidence_tip tip;
+    struct batch batch;
 };
 
 static int check_record(const struct chain *chain, const json_t *record, int64_t number,
@@ -250,33 +280,84 @@ static int check_record(const struct chain *chain, const json_t *record, int64_t
     return rc;
 }
 
-static int verify_object(const struct store_object *object, void *context, struct error *err)
+/* -- reading ahead ------------------------------------------------------------------------- */
+
+static void *read_batch(void *context)
 {
-    struct chain *chain = context;
+    struct batch *batch = context;
+    for (size_t i; (i = atomic_fetch_add(&batch->next, 1)) < batch->count;) {
+        struct batch_record *record = &batch->records[i];
+        record->rc = read_key(batch->repository, record->key, &record->record, record->sha256,
+                              &record->error);
+    }
+    return NULL;
+}
+
+/* Threads that can't be had are no fault: this one reads what they would have. */
+static void read_all(struct batch *batch)
+{
+    pthread_t threads[EVIDENCE_READERS];
+    size_t started = 0;
+    atomic_store(&batch->next, 0);
+    while (started < EVIDENCE_READERS && started + 1 < batch->count &&
+           pthread_create(&threads[started], NULL, read_batch, batch) == 0)
+        started++;
+    read_batch(batch);
+    for (size_t i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
+}
+
+static int verify_record(struct chain *chain, const struct batch_record *read, struct error *err)
+{
     int64_t number = chain->tip.number + 1;
-    char key[STORE_KEY_MAX + 1], sha256[SHA256_HEX + 1];
-    _cleanup_(json_release) json_t *record = NULL;
+    char key[STORE_KEY_MAX + 1];
     int rc = record_key(chain->repository, number, key, err);
-    if (!rc && strcmp(object->key, key) != 0)
-        rc = error_set(err, ERR_CORRUPT, "evidence record %lld is missing, %s comes instead",
-                       (long long)number, object->key);
+    if (!rc && strcmp(read->key, key) != 0)
+        return error_set(err, ERR_CORRUPT, "evidence record %lld is missing, %s comes instead",
+                         (long long)number, read->key);
+    if (!rc && read->rc) {
+        if (err)
+            *err = read->error;
+        return read->rc;
+    }
     if (!rc)
-        rc = read_record(chain->repository, number, &record, sha256, err);
-    if (!rc)
-        rc = check_record(chain, record, number, err);
+        rc = check_record(chain, read->record, number, err);
     if (!rc && chain->known && chain->known->number == number) {
         chain->known_seen = true;
-        if (strcmp(chain->known->sha256, sha256) != 0)
+        if (strcmp(chain->known->sha256, read->sha256) != 0)
             rc = error_set(err, ERR_CORRUPT, "evidence record %lld is not the one known before",
                            (long long)number);
     }
     if (!rc && chain->visit)
-        rc = chain->visit(record, chain->context, err);
+        rc = chain->visit(read->record, chain->context, err);
     if (rc)
         return rc;
     chain->tip.number = number;
-    memcpy(chain->tip.sha256, sha256, sizeof(sha256));
+    memcpy(chain->tip.sha256, read->sha256, sizeof(read->sha256));
     return 0;
+}
+
+static int verify_batch(struct chain *chain, struct error *err)
+{
+    struct batch *batch = &chain->batch;
+    int rc = 0;
+    read_all(batch);
+    for (size_t i = 0; i < batch->count; i++) {
+        if (!rc)
+            rc = verify_record(chain, &batch->records[i], err);
+        json_decref(batch->records[i].record);
+        batch->records[i].record = NULL;
+    }
+    batch->count = 0;
+    return rc;
+}
+
+static int collect(const struct store_object *object, void *context, struct error *err)
+{
+    struct chain *chain = context;
+    struct batch_record *record = &chain->batch.records[chain->batch.count++];
+    memcpy(record->key, object->key, sizeof(record->key));
+    return chain->batch.count == EVIDENCE_BATCH ? verify_batch(chain, err) : 0;
 }
 
 int evidence_verify(struct repository *repository, const struct evidence_tip *known,
@@ -291,9 +372,16 @@ int evidence_verify(struct repository *repository, const struct evidence_tip *kn
         .context = context,
     };
     memcpy(chain.tip.sha256, NO_RECORD, sizeof(chain.tip.sha256));
+    chain.batch.repository = repository;
+    chain.batch.records = calloc(EVIDENCE_BATCH, sizeof(*chain.batch.records));
+    if (!chain.batch.records)
+        return error_no_memory(err);
     int rc = repository_key(repository, prefix, err, "evidence/");
     if (!rc)
-        rc = store_list(repository->store, prefix, false, verify_object, &chain, err);
+        rc = store_list(repository->store, prefix, false, collect, &chain, err);
+    if (!rc)
+        rc = verify_batch(&chain, err);
+    free(chain.batch.records);
     if (rc)
         return rc;
     if (chain.known && !chain.known_seen)

@@ -85,5 +85,6 @@ int vacuum_run(const struct work *work, struct work_result *result, struct error
 int wal_run(const struct work *work, struct work_result *result, struct error *err);
 int prune_run(const struct work *work, struct work_result *result, struct error *err);
 int verify_run(const struct work *work, struct work_result *result, struct error *err);
+int audit_run(const struct work *work, struct work_result *result, struct error *err);
 
 #endif

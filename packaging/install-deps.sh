@@ -22,7 +22,7 @@ run_packages="libpq5 libarchive13$renamed libcurl4$renamed libexpat1 libyaml-0-2
 build_packages="gcc clang cmake ninja-build pkg-config libc6-dev libpq-dev libarchive-dev
     libyaml-dev libjansson-dev libsqlite3-dev libssl-dev libcurl4-openssl-dev libexpat1-dev zlib1g-dev
     libcmocka-dev"
-test_packages="postgresql-$postgresql postgresql-contrib pgbouncer zstd tar python3 python3-pytest
+test_packages="postgresql-$postgresql postgresql-contrib pgbouncer zstd tar python3 python3-pytest python3-pytest-xdist
     curl openssl ceph-mon ceph-osd radosgw ceph-common
     clang-format procps util-linux $old_zones"
 

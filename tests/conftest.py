@@ -9,6 +9,7 @@ Workspace of the module's own) ask for the fixture "store", which has a paramete
 import os
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -45,12 +46,23 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(config, items):
-    """--store file leaves out what needs S3, and the other way round; what needs neither stays."""
+    """--store file leaves out what needs S3, and the other way round; what needs neither stays.
+
+    With several workers (pytest -n N --dist loadgroup) the tests of a file that use one kind of store
+    stay together, with the server and the data that their module's fixtures make; the largest groups
+    are begun first.
+    """
     chosen = config.getoption("--store")
     if chosen != "both":
         out = [i for i in items if hasattr(i, "callspec") and i.callspec.params.get("store", chosen) != chosen]
         config.hook.pytest_deselected(items=out)
         items[:] = [i for i in items if i not in out]
+    if config.pluginmanager.hasplugin("xdist"):
+        groups = [f"{i.path.stem}-{i.callspec.params.get('store', 'any') if hasattr(i, 'callspec') else 'any'}" for i in items]
+        for item, group in zip(items, groups):
+            item.add_marker(pytest.mark.xdist_group(group))
+        order = {g: n for n, (g, _) in enumerate(Counter(groups).most_common())}
+        items[:] = [i for _, i in sorted(zip(groups, items), key=lambda pair: order[pair[0]])]
 
 
 @pytest.fixture(scope="session")

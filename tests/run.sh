@@ -7,6 +7,7 @@
 #     sh tests/run.sh --store KIND         file or s3: only with that kind of repository; both
 #     sh tests/run.sh --asan               the same with AddressSanitizer and UBSan
 #     sh tests/run.sh --no-install         trust that the dependencies are there
+#     sh tests/run.sh --workers N          so many processes of tests with servers of their own (3)
 #
 # Works as root and as a user with sudo; PostgreSQL itself never runs as root. Everything it makes is
 # under build/ of this clone and in folders of its own under $TMPDIR, which are gone at the end. The
@@ -22,6 +23,7 @@ preset=dev
 install=yes
 marks=""
 store=both
+workers=3 # most of them wait, most of the time
 
 usage() {
     sed -n '2,/^set -eu/{/^#/s/^# \{0,1\}//p;}' "$0" >&2
@@ -38,6 +40,14 @@ while [ $# -gt 0 ]; do
         shift
         case "$1" in
         file | s3 | both) store="$1" ;;
+        *) usage ;;
+        esac
+        ;;
+    --workers)
+        [ $# -ge 2 ] || usage
+        shift
+        case "$1" in
+        [1-9] | [1-9][0-9]) workers="$1" ;;
         *) usage ;;
         esac
         ;;
@@ -92,7 +102,10 @@ export PGCAIRN_BINARY PGCAIRN_BUILD ASAN_OPTIONS UBSAN_OPTIONS PYTHONDONTWRITEBY
 run_pytest() {
     step "$1"
     status=0
-    /usr/bin/python3 -m pytest -p no:cacheprovider -q -ra --store "$store" ${marks:+-m "$marks"} \
+    beside=""
+    case $1 in integration | faults) beside="-n $workers --dist loadgroup" ;; esac
+    # shellcheck disable=SC2086 # two words or none
+    /usr/bin/python3 -m pytest -p no:cacheprovider -q -ra --store "$store" ${marks:+-m "$marks"} $beside \
         --junitxml "$top/$results/$1.xml" "tests/$1" || status=$?
     # 1 is "tests failed", which the results tell themselves.
     case $status in

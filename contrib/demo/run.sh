@@ -1,12 +1,13 @@
 #!/bin/sh
-# The logical tier of pgcairn in one go: sh contrib/demo/run.sh [--s3]
+# pgcairn in one go: sh contrib/demo/run.sh [--s3]
 #
 # With --s3 the repository is a bucket of a throw-away S3 server (tests/s3/server.sh).
 #
-# Installs what is needed, builds, starts a throw-away PostgreSQL with an application's database, runs
-# the jobs of a policy once into a repository, restores the dump into a new database, proves
-# the two equal, shows what is kept and what runs next, and cleans up, also when it is interrupted.
-# Root or a user with sudo; PostgreSQL itself never runs as root.
+# Installs what is needed, builds, starts a throw-away PostgreSQL with an application's database that
+# archives its WAL through pgcairn, and runs the jobs of a policy once. Restores the dump into a new
+# database and proves the two equal. Then somebody drops a table: the whole server is recovered to the
+# second before, and that is proved too. Shows what is kept and what runs next, and cleans up, also
+# when it is interrupted. Root or a user with sudo; neither PostgreSQL nor pgcairn runs as root.
 set -eu
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
@@ -14,6 +15,7 @@ pg_bin=/usr/lib/postgresql/15/bin
 scale=${PGCAIRN_DEMO_SCALE:-5} # 5 is a database of about 80 MB
 folder=""
 postmaster=""
+recovered=""
 s3=""
 case ${1:-} in
 --s3) s3=yes ;;
@@ -34,21 +36,31 @@ step() {
     printf '\n%s== %s%s\n' "$bold" "$*" "$plain"
 }
 
-# Shows a command as a person would type it, then runs it.
+# Shows a command as a person would type it, then runs it, as the server's user: whoever takes WAL
+# from the server and who runs the jobs share a repository.
 show() {
-    printf '\n$ pgcairn %s\n' "$*"
-    "$pgcairn" "$@"
+    printf '\n$ pgcairn'
+    for word in "$@"; do
+        case $word in *" "*) printf " '%s'" "$word" ;; *) printf ' %s' "$word" ;; esac
+    done
+    echo
+    as_server "$pgcairn" "$@"
+}
+
+# Ends a server by its process id, at once and in order.
+stop_server() {
+    as_server kill -INT "$1" 2>/dev/null || true
+    while kill -0 "$1" 2>/dev/null; do
+        sleep 0.1
+    done
 }
 
 clean_up() {
     status=$?
     trap - EXIT INT TERM HUP
-    if [ -n "$postmaster" ]; then
-        as_server kill -INT "$postmaster" 2>/dev/null || true
-        while kill -0 "$postmaster" 2>/dev/null; do
-            sleep 0.1
-        done
-    fi
+    for server in $recovered $postmaster; do
+        stop_server "$server"
+    done
     if [ -n "${S3_DIR:-}" ]; then
         sh "$top/tests/s3/server.sh" stop || true
     fi
@@ -89,41 +101,28 @@ fi
 step "Build the release preset"
 cd "$top"
 cmake --preset release >/dev/null
-ninja -C build/release pgcairn
-pgcairn=$top/build/release/src/pgcairn
-"$pgcairn" --version
+ninja -C build/release pgcairn pgcairn-wal
+"$top/build/release/src/pgcairn" --version
 
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 folder=$(mktemp -d "${TMPDIR:-/tmp}/pgcairn-demo-XXXXXX")
 chmod 755 "$folder"
-mkdir "$folder/server" "$folder/socket" "$folder/state"
+mkdir "$folder/server" "$folder/socket" "$folder/state" "$folder/bin"
 : >"$folder/server.log"
+cp "$top/build/release/src/pgcairn" "$top/build/release/src/pgcairn-wal" "$folder/bin"
+pgcairn=$folder/bin/pgcairn
 if [ -n "$server_user" ]; then
-    chown "$server_user" "$folder/server" "$folder/socket" "$folder/server.log"
+    chown -R "$server_user" "$folder"
 fi
 
-step "Start a throw-away PostgreSQL"
 # No setting of the caller's may lead psql or pgcairn to another server.
 for name in $(env | sed -n 's/^\(PG[A-Z]*\)=.*/\1/p'); do
     unset "$name"
 done
 LC_ALL=C.UTF-8
 export LC_ALL
-cd /
-as_server "$pg_bin/initdb" -D "$folder/server" -U postgres -E UTF8 --locale=C.UTF-8 --auth=trust \
-    --no-sync --no-instructions >/dev/null
-# pg_ctl waits until the server answers; the server writes its process id to postmaster.pid.
-as_server "$pg_bin/pg_ctl" -s -w -D "$folder/server" -l "$folder/server.log" \
-    -o "-c listen_addresses= -c unix_socket_directories=$folder/socket -c fsync=off" start
-postmaster=$(head -n 1 "$folder/server/postmaster.pid")
-PGHOST=$folder/socket
-PGUSER=postgres
-export PGHOST PGUSER
-psql="$pg_bin/psql -X -q -v ON_ERROR_STOP=1"
-$psql -At -d postgres -c "select version()"
-
 url=file://$folder/repository
 s3_section=""
 if [ -n "$s3" ]; then
@@ -149,14 +148,7 @@ if [ -n "$s3" ]; then
     echo "http://127.0.0.1:$S3_PORT/demo-backups"
 fi
 
-step "An application's database, with rows"
-"$pg_bin/createdb" app
-$psql -v scale="$scale" -f "$top/tests/integration/app.sql" app
-$psql -d app -c "
-    select relname as table, n_live_tup as rows, pg_size_pretty(pg_total_relation_size(relid)) as size
-    from pg_stat_user_tables order by pg_total_relation_size(relid) desc limit 8"
-
-step "A policy: dump every night, vacuum every week, prune every morning"
+step "A policy: WAL every hour, a dump every night, a snapshot and maintenance every week"
 STATE_DIRECTORY=$folder/state
 PGCAIRN_POLICY=$folder/policy.yaml
 DATABASE_URL="postgresql:///app?host=$folder/socket&user=postgres"
@@ -173,16 +165,50 @@ repository:
   url: $url$s3_section
 
 jobs:
-  nightly: {type: dump,   schedule: "0 2 * * *",   keep: {within: 30d, last: 3}, jobs: 2}
-  tidy:    {type: vacuum, schedule: "30 4 * * sun", analyze: true, budget: 2h}
-  prune:   {type: prune,  schedule: "15 5 * * *"}
+  wal:     {type: wal,      schedule: "0 * * * *",   keep: {within: 7d}, mode: push}
+  nightly: {type: dump,     schedule: "0 2 * * *",   keep: {within: 30d, last: 3}, jobs: 2}
+  weekly:  {type: snapshot, schedule: "0 3 * * sun", keep: {within: 90d, last: 2}}
+  tidy:    {type: vacuum,   schedule: "30 4 * * sun", analyze: true, budget: 2h}
+  prune:   {type: prune,    schedule: "15 5 * * *"}
 END
 cat "$PGCAIRN_POLICY"
+
+step "Start a throw-away PostgreSQL that archives its WAL through pgcairn"
+cd /
+as_server "$pg_bin/initdb" -D "$folder/server" -U postgres -E UTF8 --locale=C.UTF-8 --auth=trust \
+    --no-sync --no-instructions >/dev/null
+cat >>"$folder/server/postgresql.conf" <<END
+listen_addresses = ''
+unix_socket_directories = '$folder/socket'
+fsync = off
+archive_mode = on
+archive_command = '$folder/bin/pgcairn-wal -c $PGCAIRN_POLICY push demo %p'
+END
+tail -n 2 "$folder/server/postgresql.conf"
+# pg_ctl waits until the server answers; the server writes its process id to postmaster.pid.
+as_server "$pg_bin/pg_ctl" -s -w -D "$folder/server" -l "$folder/server.log" start
+postmaster=$(head -n 1 "$folder/server/postmaster.pid")
+PGHOST=$folder/socket
+PGUSER=postgres
+export PGHOST PGUSER
+psql="$pg_bin/psql -X -q -v ON_ERROR_STOP=1"
+$psql -At -d postgres -c "select version()"
+
+step "An application's database, with rows"
+"$pg_bin/createdb" app
+$psql -v scale="$scale" -f "$top/tests/integration/app.sql" app
+$psql -d app -c "
+    select relname as table, n_live_tup as rows, pg_size_pretty(pg_total_relation_size(relid)) as size
+    from pg_stat_user_tables order by pg_total_relation_size(relid) desc limit 8"
+
+step "Is everything in its place?"
 show policy check
 show check
 
 step "Run its jobs once"
 show run demo/nightly
+show run demo/weekly
+show run demo/wal
 show run demo/tidy
 show run demo/prune
 
@@ -190,9 +216,9 @@ step "What the repository holds"
 show list
 echo
 if [ -n "$s3" ]; then
-    s3_request "http://127.0.0.1:$S3_PORT/demo-backups?list-type=2" | grep -o '<Key>[^<]*' | sed 's/<Key>/  /'
+    s3_request "http://127.0.0.1:$S3_PORT/demo-backups?list-type=2" | grep -o '<Key>[^<]*' | sed 's/<Key>/  /' | head -n 60
 else
-    (cd "$folder/repository" && find . -type f | sort | sed 's/^/  /')
+    (cd "$folder/repository" && find . -type f | sort | sed 's/^/  /' | head -n 60)
 fi
 
 step "Restore into a new database"
@@ -203,13 +229,15 @@ step "Are they equal?"
 schema() {
     "$pg_bin/pg_dump" --schema-only "$1" | sed -e '/^\\restrict /d' -e '/^\\unrestrict /d' -e '/^-- Dumped /d'
 }
-# The number of rows and an order-independent checksum of every table, and every sequence.
+# The number of rows and an order-independent checksum of every table, and every sequence. Rows of
+# unlogged tables (sessions are one) are not in WAL: PostgreSQL itself empties them after a crash or a
+# recovery, so "contents DATABASE logged" leaves them out.
 contents() {
-    $psql -At -d "$1" <<'END'
+    $psql -At -v persistence="${2:-all}" -d "$1" <<'END'
 select format('select %L, count(*), coalesce(sum(hashtextextended(pgcairn_row::text, 0)), 0) from only %s pgcairn_row',
               c.oid::regclass, c.oid::regclass)
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind in ('r', 'm') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
+where c.relkind in ('r', 'm') and (c.relpersistence = 'p' or :'persistence' = 'all') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
 order by n.nspname, c.relname \gexec
 select format('select %L, last_value, is_called from %s', c.oid::regclass, c.oid::regclass)
 from pg_class c where c.relkind = 'S' order by c.oid::regclass::text \gexec
@@ -224,6 +252,42 @@ diff "$folder/app.contents" "$folder/app_restored.contents"
 [ "$(wc -l <"$folder/app.contents")" -gt 10 ]
 echo "equal: pg_dump says the same of both ($(wc -l <"$folder/app.schema") lines), and the row counts and"
 echo "checksums of all $(wc -l <"$folder/app.contents") tables and sequences are the same"
+
+step "More is written; then somebody drops a table"
+# Each of ours is a row of a table that is still there; the last one lies a moment before the mistake.
+$psql -d app -c "create table orders as select g as id, now() as placed_at from generate_series(1, 5000) g"
+$psql -d app -c "insert into orders select g, clock_timestamp() from generate_series(5001, 10000) g"
+contents app logged >"$folder/before.contents"
+sleep 1.1
+moment=$($psql -At -d app -c "select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
+sleep 1.1
+$psql -d app -c "drop table orders"
+$psql -d app -c "create table written_after_the_mistake ()"
+echo "dropped orders with 10000 rows; the second before is $moment"
+show run demo/wal
+show wal status demo
+
+step "The server as it was at $moment"
+show restore snapshot demo --target-dir "$folder/recovered" --to "$moment"
+as_server "$pg_bin/pg_ctl" -s -w -D "$folder/recovered" -l "$folder/recovered.log" -o "-p 5433 -c archive_mode=off" start
+recovered=$(head -n 1 "$folder/recovered/postmaster.pid")
+until [ "$($psql -At -p 5433 -d postgres -c 'select pg_is_in_recovery()')" = f ]; do
+    sleep 0.2
+done
+grep -E "starting point-in-time|recovery stopping|archive recovery complete" "$folder/recovered.log"
+
+step "Is all of it there, and nothing of what came after?"
+PGPORT=5433
+export PGPORT
+contents app logged >"$folder/recovered.contents"
+diff "$folder/before.contents" "$folder/recovered.contents"
+[ "$($psql -At -d app -c 'select count(*) from orders')" = 10000 ]
+[ -z "$($psql -At -d app -c "select to_regclass('written_after_the_mistake')")" ]
+echo "equal: all $(wc -l <"$folder/before.contents") tables and sequences, orders with its 10000 rows among them, have the"
+echo "counts and checksums they had at $moment"
+unset PGPORT
+stop_server "$recovered"
+recovered=""
 
 step "What runs next"
 show schedule -n 2

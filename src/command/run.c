@@ -21,6 +21,8 @@ static const struct command_option OPTIONS[] = {
     {"policy-stdin", OPTION_FLAG, NULL, "the policy's text is on stdin; -c only names its file"},
     {"accept-empty", OPTION_FLAG, NULL,
      "a database may have lost all its tables since the last dump"},
+    {"snapshot-on-gap", OPTION_FLAG, NULL,
+     "a wal job that finds WAL lost takes the policy's snapshot at once"},
     {NULL, OPTION_FLAG, NULL, NULL},
 };
 
@@ -129,6 +131,54 @@ static int print_outcome(const struct globals *globals, const struct policy_job 
     return rc ? rc : print_rc;
 }
 
+/* -- a snapshot after lost WAL ------------------------------------------------------------- */
+
+static int find_snapshot_job(const struct run_request *request, const struct policy_job **ret_job,
+                             struct error *err)
+{
+    const struct policy *policy = request->policy;
+    if (request->job->type != JOB_WAL)
+        return error_set(err, ERR_USAGE, "--snapshot-on-gap is for jobs of type wal");
+    for (size_t i = 0; i < policy->job_count; i++) {
+        if (policy->jobs[i].type == JOB_SNAPSHOT) {
+            *ret_job = &policy->jobs[i];
+            return 0;
+        }
+    }
+    error_set(err, ERR_USAGE, "--snapshot-on-gap: the policy of %s has no job of type snapshot",
+              policy->cluster);
+    return error_hint(err, "give it one: pgcairn policy init shows how it is written");
+}
+
+/* The lost WAL stays lost and the run a failed one; from the snapshot's end on recovery is possible
+ * again. */
+static void take_snapshot(const struct run_request *request, const struct policy_job *job,
+                          struct run_report *report)
+{
+    _cleanup_(run_report_clear) struct run_report snapshot = {0};
+    struct run_request again = {.policy = request->policy,
+                                .job = job,
+                                .due_us = INSTANT_NONE,
+                                .attempt = 1,
+                                .journal = request->journal,
+                                .progress = request->progress,
+                                .notice = request->notice,
+                                .context = request->context};
+    struct error error = ERROR_NONE;
+    char text[ERROR_MESSAGE_MAX + 128];
+    int rc = run_job(&again, &snapshot, &error);
+    if (rc)
+        snprintf(text, sizeof(text), "the snapshot after lost WAL (%s) failed: %s", job->name,
+                 error.message);
+    else
+        snprintf(text, sizeof(text), "snapshot %s was taken: recovery is possible from its end on",
+                 snapshot.run.backup_id);
+    strv_add(&report->notices, text, NULL);
+    show_notice(text, request->context);
+    if (report->details)
+        json_object_set_new(report->details, "snapshot", run_report_json(&snapshot));
+}
+
 static int command_run_job(const struct globals *globals, const struct arguments *arguments,
                            struct error *err)
 {
@@ -138,10 +188,13 @@ static int command_run_job(const struct globals *globals, const struct arguments
     _cleanup_(progress_freep) struct progress *progress = NULL;
     _cleanup_(run_report_clear) struct run_report report = {0};
     struct run_request request = {.progress = show_progress, .notice = show_notice};
+    const struct policy_job *snapshot_job = NULL;
     work_catch_signals();
     int rc = find_job(globals, arguments, &set, &policy, &request, err);
     if (!rc)
         rc = read_options(arguments, &request, err);
+    if (!rc && argument_flag(arguments, "snapshot-on-gap"))
+        rc = find_snapshot_job(&request, &snapshot_job, err);
     if (!rc)
         rc = progress_new(globals->quiet, counted_items(request.job->type), &progress, err);
     if (rc)
@@ -150,6 +203,8 @@ static int command_run_job(const struct globals *globals, const struct arguments
     request.journal = journal;
     request.context = progress;
     rc = run_job(&request, &report, err);
+    if (snapshot_job && report.needs_snapshot)
+        take_snapshot(&request, snapshot_job, &report);
     progress_end(progress);
     rc = print_outcome(globals, request.job, &report, rc, err);
     return rc ? error_prefix(err, "%s", arguments->words.items[0]) : 0;
@@ -157,10 +212,11 @@ static int command_run_job(const struct globals *globals, const struct arguments
 
 const struct command COMMAND_RUN = {
     .name = "run",
-    .usage = "CLUSTER/JOB [--due TIME [--attempt N]]",
+    .usage = "CLUSTER/JOB [--due TIME [--attempt N]] [--snapshot-on-gap]",
     .summary = "run one job once now, in this process",
     .examples = "  pgcairn run automatos/nightly\n"
-                "  pgcairn --json run automatos/nightly --due 2026-11-21T02:00:00Z",
+                "  pgcairn --json run automatos/nightly --due 2026-11-21T02:00:00Z\n"
+                "  pgcairn run automatos/wal --snapshot-on-gap",
     .min_words = 1,
     .max_words = 1,
     .options = OPTIONS,

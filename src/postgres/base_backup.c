@@ -46,20 +46,34 @@ static int send_command(struct backup *backup, const char *label, struct error *
     return rc;
 }
 
+/* Not each of these has an SQLSTATE of its own (PostgreSQL: basebackup.c, CheckXLogRemoved()). */
+static bool tells_removed(const char *message)
+{
+    static const char *const phrases[] = {
+        "has already been removed", "could not find any WAL files", "could not find WAL file"};
+    for (size_t i = 0; i < ARRAY_SIZE(phrases); i++)
+        if (strstr(message, phrases[i]))
+            return true;
+    return false;
+}
+
 /* A server that was too fast, or that became another one, is worth another try. */
 static int backup_error(struct backup *backup, const PGresult *result, struct error *err)
 {
     struct error reason = ERROR_NONE;
     int rc = pg_error(backup->conn, result, &reason);
-    bool is_removed = result && (pg_state_is(result, "58P01") ||
-                                 strstr(reason.message, "could not find any WAL files") ||
-                                 strstr(reason.message, "could not find WAL file"));
+    bool is_ended = rc == ERR_CONNECTION || (result && pg_state_is(result, "57P01"));
+    bool is_removed = result && (pg_state_is(result, "58P01") || tells_removed(reason.message));
     if (is_removed || strstr(reason.message, "standby was promoted"))
         rc = reason.code = ERR_CONFLICT;
     if (is_removed)
         error_hint(&reason, "try again; give the server a free replication slot "
                             "(max_replication_slots) or a larger wal_keep_size, so that it keeps "
                             "its WAL while a snapshot runs");
+    if (is_ended)
+        error_hint(&reason, "the server's log says why: when it was to release a replication slot "
+                            "that fell behind, raise max_slot_wal_keep_size, so that the WAL of a "
+                            "whole snapshot fits into it");
     if (err)
         *err = reason;
     return rc;
@@ -198,10 +212,13 @@ static int begin_numbered(struct backup *backup, struct error *err)
         return begin_archive(backup, &backup->start.tablespaces[number], err);
     if (number > backup->start.tablespace_count)
         return protocol_error("more archives than tablespaces", err);
+    int rc = end_part(backup, err);
     backup->part = PART_MANIFEST;
-    return 0;
+    return rc;
 }
 
+/* Its end may be that of all, in mid-archive, by an error: only the next result tells, so until
+ * then the part is not ended. */
 static int take_copy(struct backup *backup, struct error *err)
 {
     bool is_new = PQserverVersion(backup->conn) >= NEW_PROTOCOL;
@@ -212,9 +229,9 @@ static int take_copy(struct backup *backup, struct error *err)
         _cleanup_(pg_string_freep) char *row = NULL;
         int length = PQgetCopyData(backup->conn, &row, 0);
         if (length == -1)
-            return end_part(backup, err);
+            return 0;
         if (length < 0)
-            return pg_error(backup->conn, NULL, err);
+            return backup_error(backup, NULL, err);
         rc = is_new ? take_message(backup, row, (size_t)length, err)
                     : take_data(backup, row, (size_t)length, err);
     }
@@ -243,7 +260,9 @@ static int take_results(struct backup *backup, struct error *err)
             break;
         switch (PQresultStatus(result)) {
         case PGRES_TUPLES_OK:
-            rc = take_rows(backup, result, err);
+            rc = end_part(backup, err);
+            if (!rc)
+                rc = take_rows(backup, result, err);
             break;
         case PGRES_COPY_OUT:
             rc = take_copy(backup, err);

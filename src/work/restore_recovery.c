@@ -123,23 +123,52 @@ static int find_program(char path[RESTORE_PATH_MAX], bool *ret_is_quick, struct 
     return 0;
 }
 
+bool restore_uses_s3(const struct snapshot_restore *restore)
+{
+    return strncmp(restore->request->policy->repository_url, "s3://", strlen("s3://")) == 0;
+}
+
+static void add_variable(struct buf *command, const char *name)
+{
+    const char *value = getenv(name);
+    if (!value || !value[0])
+        return;
+    buf_addf(command, "%s=", name);
+    add_command_word(command, value);
+}
+
+/* What this run was told by its environment and the server's own will not say: where the state is,
+ * where the bucket is and who may read it. Never a secret. */
+static void add_environment(struct buf *command, const struct snapshot_restore *restore)
+{
+    static const char *const names[] = {"AWS_SHARED_CREDENTIALS_FILE",
+                                        "AWS_CONFIG_FILE",
+                                        "AWS_PROFILE",
+                                        "AWS_WEB_IDENTITY_TOKEN_FILE",
+                                        "AWS_ROLE_ARN",
+                                        "AWS_REGION",
+                                        "AWS_DEFAULT_REGION",
+                                        "AWS_ENDPOINT_URL_S3",
+                                        "AWS_ENDPOINT_URL",
+                                        "AWS_CA_BUNDLE"};
+    add_variable(command, "STATE_DIRECTORY");
+    for (size_t i = 0; i < ARRAY_SIZE(names) && restore_uses_s3(restore); i++)
+        add_variable(command, names[i]);
+}
+
 int restore_command_text(const struct snapshot_restore *restore, char **ret_text, struct error *err)
 {
     const struct restore_snapshot_request *request = restore->request;
     _cleanup_(buf_clear) struct buf command = BUF_INIT(TEXT_LIMIT);
     _cleanup_(freep) char *policy = realpath(request->policy->file, NULL);
     char program[RESTORE_PATH_MAX];
-    const char *state = getenv("STATE_DIRECTORY");
     bool is_quick = false;
     if (!policy)
         return error_set_errno(err, errno, "could not find \"%s\"", request->policy->file);
     int rc = find_program(program, &is_quick, err);
     if (rc)
         return rc;
-    if (state && state[0]) {
-        buf_add_text(&command, "STATE_DIRECTORY=");
-        add_command_word(&command, state);
-    }
+    add_environment(&command, restore);
     add_command_word(&command, program);
     buf_add_text(&command, "-c ");
     add_command_word(&command, policy);

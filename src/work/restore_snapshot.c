@@ -361,6 +361,20 @@ static void note_unreadable_policy(struct snapshot_restore *restore)
                                 restore->request->folder, file);
 }
 
+/* Secrets are not written into the server's settings. */
+static void note_missing_keys(struct snapshot_restore *restore)
+{
+    const struct policy *policy = restore->request->policy;
+    const char *key = getenv("AWS_SECRET_ACCESS_KEY");
+    if (restore->has_wal && restore_uses_s3(restore) && key && key[0] && !policy->s3.profile &&
+        !policy->s3.secret_access_key)
+        snapshot_restore_notice(restore,
+                                "warning: restore_command needs the keys of %s: give them to the "
+                                "server's environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) "
+                                "or to the credentials file of its user",
+                                policy->repository_url);
+}
+
 static int restore_all(struct snapshot_restore *restore, struct error *err)
 {
     int rc = restore_read_list(restore, err);
@@ -378,6 +392,7 @@ static int restore_all(struct snapshot_restore *restore, struct error *err)
         return rc;
     note_missing_settings(restore);
     note_unreadable_policy(restore);
+    note_missing_keys(restore);
     return 0;
 }
 

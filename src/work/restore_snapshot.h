@@ -117,6 +117,7 @@ int restore_publish(struct snapshot_restore *restore, struct error *err);
 
 /* restore_recovery.c */
 int restore_recovery(struct snapshot_restore *restore, struct error *err);
+bool restore_uses_s3(const struct snapshot_restore *restore);
 int restore_command_text(const struct snapshot_restore *restore, char **ret_text,
                          struct error *err);
 

@@ -138,6 +138,7 @@ static int run_story(struct work *work, work_function story, struct running *run
     snprintf(run->backup_id, sizeof(run->backup_id), "%s", result.backup_id);
     run->bytes_source = result.bytes_source;
     run->bytes_stored = result.bytes_stored;
+    running->report->needs_snapshot = result.needs_snapshot;
     running->report->details = TAKE(result.details);
     work_result_clear(&result);
     return rc;

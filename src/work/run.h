@@ -41,6 +41,7 @@ struct run_request {
 
 struct run_report {
     struct journal_run run; /* ids, times, outcome, bytes, error */
+    bool needs_snapshot;    /* of work.h; on failure too */
     json_t *details;        /* what else the job said; may be NULL */
     struct strv notices;    /* at most WORK_NOTICES_MAX */
 };

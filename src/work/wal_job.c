@@ -260,8 +260,10 @@ int wal_run(const struct work *work, struct work_result *result, struct error *e
         rc = leave_mark(&job, err);
     struct error looking = ERROR_NONE;
     int look_rc = job.look.has_server ? look_until_settled(&job, &looking) : 0;
-    if (!look_rc && job.look.has_server)
+    if (!look_rc && job.look.has_server) {
         result->details = wal_look_json(&job.look);
+        result->needs_snapshot = wal_look_needs_snapshot(&job.look);
+    }
     if (rc)
         return rc;
     if (look_rc) {

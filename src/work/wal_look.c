@@ -202,6 +202,15 @@ void wal_look_consequence(const struct continuity_gap *gap, char *text, size_t s
                  gap->until_us != INSTANT_NONE ? "; possible is what comes after " : "", until);
 }
 
+bool wal_look_needs_snapshot(const struct wal_look *look)
+{
+    for (size_t i = 0; i < look->continuity.gap_count; i++)
+        if (look->continuity.gaps[i].state == GAP_LOST &&
+            look->continuity.gaps[i].until_us == INSTANT_NONE)
+            return true;
+    return false;
+}
+
 void wal_look_cure(const struct policy *policy, char *text, size_t size)
 {
     for (size_t i = 0; i < policy->job_count; i++) {

@@ -58,6 +58,9 @@ void wal_look_problem(const struct wal_look *look, struct pg_archiver_problem *r
 /* The document of `wal status`; NULL without memory. */
 json_t *wal_look_json(const struct wal_look *look);
 
+/* Whether WAL is lost behind the newest snapshot, so that the present can't be recovered. */
+bool wal_look_needs_snapshot(const struct wal_look *look);
+
 /* What a gap means, in words: "recovery between ... and ... is impossible". */
 void wal_look_consequence(const struct continuity_gap *gap, char *text, size_t size);
 

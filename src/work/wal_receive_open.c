@@ -305,6 +305,8 @@ int receiving_prepare(struct receiving *receiving, struct error *err)
     if (!rc)
         rc = lock_both(receiving, err);
     if (!rc)
+        rc = receiving_store_others(receiving, err);
+    if (!rc)
         rc = find_begin(receiving, err);
     if (!rc) /* only now: what is being stored while one looks might be seen nowhere */
         rc = open_spool(receiving, err);

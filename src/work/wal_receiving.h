@@ -3,6 +3,7 @@
  *
  *     wal_receive.c          one after another: prepared once, sessions until it shall finish
  *     wal_receive_open.c     a session's connection, what is checked before it streams, the slot
+ *     wal_receive_others.c   what an earlier server of the cluster left in the spool
  *     wal_receive_stream.c   one session: messages, statuses, the change of timelines
  */
 #ifndef PGCAIRN_WORK_WAL_RECEIVING_H
@@ -55,6 +56,8 @@ int receiving_hint_slot(const struct wal_receive *receive, struct error *err);
 void receiving_disconnect(struct receiving *receiving);
 /* Once: the cluster, the lock, the spool and what is in it, where to begin. */
 int receiving_prepare(struct receiving *receiving, struct error *err);
+/* Stores what waits in the folders of other systems; notices tell what could not be. */
+int receiving_store_others(struct receiving *receiving, struct error *err);
 
 /* Streams until an error, or 0 when it shall finish. */
 int receiving_stream(struct receiving *receiving, struct error *err);

@@ -45,7 +45,8 @@ struct work_result {
     char backup_id[40]; /* "" when the job makes no backup */
     int64_t bytes_source;
     int64_t bytes_stored;
-    json_t *details; /* what else the job has to say, for the journal and --json; may be NULL */
+    bool needs_snapshot; /* WAL is lost behind the newest snapshot: only a new one ends that */
+    json_t *details;     /* what else the job has to say, for the journal and --json; may be NULL */
 };
 
 void work_result_clear(struct work_result *result);

@@ -25,10 +25,10 @@ BINARY = os.environ["PGCAIRN_BINARY"]
 CONFIG = {"shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "1h", "maintenance_work_mem": "256MB"}
 
 
-def measure(command, env, shell=False):
-    """Seconds and the peak of resident memory (kB) of a command and its children."""
+def measure(command, env, shell=False, **options):
+    """Seconds of a command, and the peak of its resident memory (kB). options: of the process."""
     before = time.monotonic()
-    process = subprocess.Popen(command, env=env, shell=shell, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, env=env, shell=shell, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **options)
     peak = 0
     while process.poll() is None:
         try:
@@ -42,6 +42,16 @@ def measure(command, env, shell=False):
     if process.returncode:
         sys.exit(f"{command} failed: {error}")
     return time.monotonic() - before, peak
+
+
+def rounds_in_turns(rounds, *functions):
+    """The medians of what each returns, a tuple of numbers; every other round begins with the last."""
+    results = [[] for _ in functions]
+    for i in range(rounds):
+        turn = range(len(functions)) if i % 2 == 0 else reversed(range(len(functions)))
+        for j in turn:
+            results[j].append(functions[j]())
+    return [tuple(statistics.median(column) for column in zip(*result)) for result in results]
 
 
 def folder_bytes(folder):

@@ -12,13 +12,12 @@ other first. rclone gets the parts and the concurrency that the store has: 8 MiB
 import argparse
 import os
 import shutil
-import statistics
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from dump import BINARY, CONFIG, TOP, measure, row
+from dump import BINARY, CONFIG, TOP, measure, rounds_in_turns, row
 from pg import Server, clean_environment
 from s3 import Client, Service
 
@@ -77,13 +76,7 @@ class Bench:
         return f"s3:{self.bucket.name}/{self.prefix}/{key}"
 
     def rounds_of(self, *functions):
-        """The medians of what each returns, a tuple of numbers."""
-        results = [[] for _ in functions]
-        for i in range(self.rounds):
-            turn = range(len(functions)) if i % 2 == 0 else reversed(range(len(functions)))
-            for j in turn:
-                results[j].append(functions[j]())
-        return [tuple(statistics.median(column) for column in zip(*result)) for result in results]
+        return rounds_in_turns(self.rounds, *functions)
 
     def clear(self):
         self.bucket.empty(f"{self.prefix}/")

@@ -1,5 +1,4 @@
 """Snapshots and what is restored of them: the same cluster, at the moment that was asked for."""
-import json
 import os
 import random
 import shutil
@@ -10,81 +9,19 @@ import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from archive import Archive
 from cairn import assert_error
 from compare import differences, schema_text, sequence_values, table_sums
-from pg import BINDIR, HERE, Server, as_user, clean_environment, own, wait_until
+from load import Load
+from pg import clean_environment, own, wait_until
+from snapshots import Beside, Cluster, now, verify
 
-JOBS = {"weekly": {"type": "snapshot", "schedule": "0 3 * * sun", "keep": {"within": "90d"}},
-        "prune": {"type": "prune", "schedule": "15 5 * * *"}}
-APP = HERE / "app.sql"
 MARKS = "create table marks (n int primary key, at timestamptz not null default clock_timestamp())"
 
 
-class Cluster:
-    """A server with an archive and the app's database, and what was restored of it."""
-
-    def __init__(self, name="snap", archiving=True, initdb=(), **config):
-        self.server = Server(name, config=config, initdb=initdb)
-        self.archive = Archive(self.server, jobs=JOBS)
-        settings = self.archive.settings(full_page_writes="on")
-        if not archiving:
-            settings.update(archive_mode="off", archive_command="")
-        self.server.configure(**settings)
-        self.server.start()
-        self.others = []
-        self.number = 0
-
-    def fill(self):
-        self.server.createdb("app")
-        self.server.load("app", APP, scale=1)
-        return self
-
-    def folder(self, name="data"):
-        """A place for a data directory: it is not there yet."""
-        self.number += 1
-        parent = self.server.root / f"restored-{self.number}"
-        parent.mkdir()
-        own(parent, self.server.user)
-        return parent / name
-
-    def snapshot(self, **options):
-        run = self.archive.run("run", "demo/weekly", json_output=True, **options)
-        return run.json["backup_id"] if run.rc == 0 else run
-
-    def manifest(self, snapshot):
-        return json.loads((self.path(snapshot) / "manifest.json").read_text())
-
-    def path(self, snapshot):
-        return self.archive.repository.path / "demo/snapshots" / snapshot
-
-    def restore(self, *arguments, folder=None, **options):
-        folder = folder or self.folder()
-        run = self.archive.run("restore", "snapshot", "demo", *arguments, "--target-dir", folder, **options)
-        return run if options.get("expect") else folder
-
-    def start(self, folder, **settings):
-        """The restored cluster as a server of its own, once recovery has ended."""
-        copy = Server("restored", data=folder)
-        self.others.append(copy)
-        copy.configure(archive_mode="off", **settings)
-        copy.start()
-        try:
-            copy.wait_for("select not pg_is_in_recovery()", seconds=60, what="the end of recovery")
-        except AssertionError as wrong:
-            raise AssertionError(f"{wrong}\n{copy.log.read_text()[-4000:]}") from None
-        return copy
-
-    def stop(self):
-        for other in self.others:
-            other.stop()
-        self.server.stop()
-
-
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(store):
     """Archives; tests take snapshots of it and leave the app's tables as they are."""
-    made = Cluster()
+    made = Cluster(store=store)
     try:
         yield made.fill()
     finally:
@@ -92,11 +29,11 @@ def cluster():
 
 
 @pytest.fixture
-def clusters():
+def clusters(store):
     made = []
 
     def make(name="snap", **options):
-        made.append(Cluster(name, **options))
+        made.append(Cluster(name, store=store, **options))
         return made[-1]
 
     yield make
@@ -119,18 +56,6 @@ def assert_same(left, right, database="app"):
     assert schema_text(left, database) == schema_text(right, database)
 
 
-def verify(server, folder, *options):
-    """pg_verifybackup of a data directory that has not been started."""
-    done = subprocess.run([BINDIR / "pg_verifybackup", "-q", *options, folder], capture_output=True, text=True,
-                          check=False, cwd="/", env=clean_environment(), **as_user(server.user))
-    assert done.returncode == 0, done.stderr
-
-
-def now(server):
-    return server.value("postgres", "select to_char(clock_timestamp() at time zone 'UTC', "
-                                    "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
-
-
 # -- a snapshot ------------------------------------------------------------------------------------
 
 
@@ -150,14 +75,13 @@ def test_restored_is_the_same_and_accepted(cluster):
     assert copy.value("postgres", "select timeline_id from pg_control_checkpoint()") > "1"
 
 
+@pytest.mark.stores("file")
 def test_manifest_says_what_is_stored(cluster):
     snapshot = cluster.snapshot()
     manifest = cluster.manifest(snapshot)
-    folder = cluster.path(snapshot)
-    assert {o["name"] for o in manifest["objects"]} == {
-        p.name for p in folder.iterdir()} - {"manifest.json", "started.json"}
-    for entry in manifest["objects"]:
-        assert (folder / entry["name"]).stat().st_size == entry["size"]
+    stored = cluster.repository.sizes(cluster.key(snapshot))
+    listed = {cluster.key(snapshot, o["name"]): o["size"] for o in manifest["objects"]}
+    assert listed == {k: v for k, v in stored.items() if not k.endswith(("/manifest.json", "/started.json"))}
     assert manifest["bytes_stored"] == sum(o["size"] for o in manifest["objects"])
     assert manifest["wal"]["segment_size"] == 16 << 20 and manifest["wal"]["timeline"] == 1
     assert manifest["started_at"] < manifest["stopped_at"]
@@ -167,37 +91,27 @@ def test_manifest_says_what_is_stored(cluster):
 
 
 def test_script_restores_without_pgcairn(cluster):
-    snapshot = cluster.snapshot()
-    folder = cluster.folder()
-    place = folder.parent / "backup"
-    shutil.copytree(cluster.path(snapshot), place)
-    for path in (place, *place.iterdir()):
-        own(path, cluster.server.user)
-    done = subprocess.run(["sh", place / "restore.sh", folder], capture_output=True, check=False, cwd="/",
-                          env={"PATH": "/usr/bin:/bin"}, **as_user(cluster.server.user))
-    assert done.returncode == 0, done.stderr.decode()
+    place, folder = cluster.fetch(cluster.snapshot()), cluster.folder()
+    done = cluster.script(place, folder)
+    assert done.returncode == 0, done.stderr
     verify(cluster.server, folder)
     assert_same(cluster.server, cluster.start(folder))
-    again = subprocess.run(["sh", place / "restore.sh", folder], capture_output=True, check=False, cwd="/",
-                           env={"PATH": "/usr/bin:/bin"}, **as_user(cluster.server.user))
-    assert again.returncode == 1 and b"not empty" in again.stderr
+    again = cluster.script(place, folder)
+    assert again.returncode == 1 and "not empty" in again.stderr
 
 
+@pytest.mark.stores("file")
 def test_script_sees_a_changed_volume(cluster):
-    folder = cluster.folder()
-    place = folder.parent / "backup"
-    shutil.copytree(cluster.path(cluster.snapshot()), place)
+    place, folder = cluster.fetch(cluster.snapshot()), cluster.folder()
     with open(place / "base-0001.tar.zst", "r+b") as volume:
         volume.seek(1000)
         volume.write(b"\0\1\2\3")
-    for path in (place, *place.iterdir()):
-        own(path, cluster.server.user)
-    done = subprocess.run(["sh", place / "restore.sh", folder], capture_output=True, check=False, cwd="/",
-                          env={"PATH": "/usr/bin:/bin"}, **as_user(cluster.server.user))
-    assert done.returncode != 0 and b"base-0001.tar.zst" in done.stderr + done.stdout
+    done = cluster.script(place, folder)
+    assert done.returncode != 0 and "base-0001.tar.zst" in done.stderr + done.stdout
     assert not folder.exists()
 
 
+@pytest.mark.stores("file")
 def test_tablespaces_are_moved(clusters):
     cluster = clusters()
     fast = cluster.folder("fast space")
@@ -221,20 +135,20 @@ def test_tablespaces_are_moved(clusters):
     assert place == str(moved)
     # restore.sh does the same.
     script, spot = cluster.folder(), cluster.folder("spot")
-    subprocess.run(["sh", cluster.path(snapshot) / "restore.sh", script, f"{fast}={spot}"], check=True, cwd="/",
-                   env={"PATH": "/usr/bin:/bin"}, stdout=subprocess.DEVNULL, **as_user(cluster.server.user))
+    done = cluster.script(cluster.fetch(snapshot), script, f"{fast}={spot}")
+    assert done.returncode == 0, done.stderr
     assert_same(cluster.server, cluster.start(script))
 
 
+@pytest.mark.stores("file")
 def test_standby_is_a_source(clusters):
     cluster = clusters().fill()
     cluster.snapshot()
     folder = cluster.restore("--standby")
     assert (folder / "standby.signal").exists()
     host = cluster.server.socket_dir
-    standby = Server("standby", data=folder)
-    cluster.others.append(standby)
-    standby.configure(archive_mode="off", primary_conninfo=f"host={host} port={cluster.server.port} user=postgres")
+    standby = cluster.serve(folder, "standby", archive_mode="off",
+                            primary_conninfo=f"host={host} port={cluster.server.port} user=postgres")
     standby.start()
     cluster.server.psql("app", "create table late as select 1 as a")
     standby.wait_for("select to_regclass('late') is not null", database="app")
@@ -246,18 +160,14 @@ def test_standby_is_a_source(clusters):
     assert_same(cluster.server, copy)
 
 
+@pytest.mark.stores("file")
 def test_under_load(clusters):
     cluster = clusters()
     cluster.server.createdb("app")
     cluster.server.program("pgbench", "-i", "-s", "2", "-q", "app")
-    load = subprocess.Popen([BINDIR / "pgbench", "-c", "2", "-T", "20", "-n", "app"], stdout=subprocess.DEVNULL,
-                            stderr=subprocess.DEVNULL, env=cluster.server.environment("app"))
-    try:
+    with Load(cluster.server, "app"):
         time.sleep(1)
         snapshot = cluster.snapshot()
-    finally:
-        load.send_signal(signal.SIGINT)
-        load.wait(30)
     folder = cluster.restore(snapshot, "--immediate")
     verify(cluster.server, folder)
     copy = cluster.start(folder)
@@ -267,6 +177,7 @@ def test_under_load(clusters):
     copy.program("pg_amcheck", "-d", "app", "--heapallindexed", "--install-missing")
 
 
+@pytest.mark.stores("file")
 def test_damaged_blocks_are_told(clusters):
     cluster = clusters(initdb=("--data-checksums",))
     cluster.fill()
@@ -290,9 +201,79 @@ def test_damaged_blocks_are_told(clusters):
     cluster.restore(damaged, "--immediate")
 
 
+def modes(folder):
+    found = {p: oct(p.lstat().st_mode & 0o777) for p in (folder, *folder.rglob("*")) if not p.is_symlink()}
+    return {m for p, m in found.items() if p.is_dir()}, {m for p, m in found.items() if p.is_file()}
+
+
+@pytest.mark.stores("file")
+def test_a_cluster_that_its_group_may_read(clusters):
+    """Restored it is that again, by pgcairn and by the script, and the server accepts it."""
+    cluster = clusters(initdb=("--allow-group-access",))
+    cluster.server.psql("postgres", MARKS + "; insert into marks values (1)")
+    snapshot = cluster.snapshot()
+    assert cluster.manifest(snapshot)["folder_mode"] == "0750"
+    folder, script = cluster.restore(snapshot, "--immediate"), cluster.folder()
+    done = cluster.script(cluster.fetch(snapshot), script)
+    assert done.returncode == 0, done.stderr
+    for made in (folder, script):
+        verify(cluster.server, made)
+        assert modes(made) == ({"0o750"}, {"0o640"}), made
+        assert cluster.start(made).value("postgres", "select n from marks") == "1"
+
+
+@pytest.mark.stores("file")
+def test_wal_behind_a_link(clusters):
+    """A server with its WAL elsewhere archives it, and restored it has its own."""
+    cluster = clusters()
+    server = cluster.server
+    server.halt()
+    elsewhere = server.root / "elsewhere"
+    shutil.move(server.data / "pg_wal", elsewhere)
+    (server.data / "pg_wal").symlink_to(elsewhere)
+    server.start()
+    server.psql("postgres", MARKS + "; insert into marks values (1)")
+    snapshot = cluster.snapshot()
+    server.psql("postgres", "insert into marks values (2)")
+    cluster.archive.switch()
+    folder = cluster.restore(snapshot)
+    verify(server, folder)
+    assert (folder / "pg_wal").is_dir() and not (folder / "pg_wal").is_symlink()
+    before = sorted(p.name for p in elsewhere.iterdir())
+    copy = cluster.start(folder)
+    assert copy.value("postgres", "select count(*) from marks") == "2"
+    assert sorted(p.name for p in elsewhere.iterdir()) == before
+
+
+@pytest.mark.stores("file")
+@pytest.mark.parametrize("config, words", [
+    ({"max_slot_wal_keep_size": "64MB"}, ["max_slot_wal_keep_size"]),
+    ({"max_replication_slots": 0}, ["WAL", "max_replication_slots", "wal_keep_size"]),
+], ids=["with a slot", "without"])
+def test_the_server_removes_wal_too_early(clusters, config, words):
+    """A snapshot so slow that the server no longer has the WAL it needs is none, and says why; the next one is."""
+    cluster = clusters(max_wal_size="32MB", min_wal_size="32MB", wal_keep_size="0", **config)
+    server, archive = cluster.server, cluster.archive
+    server.psql("postgres", "create table ballast as select md5(n::text) from generate_series(1, 100000) n; checkpoint")
+    slow = Beside(archive, "run", "demo/weekly", output=subprocess.PIPE)
+    server.wait_for("select count(*) = 1 from pg_stat_progress_basebackup where phase like 'streaming%'")
+    slow.process.send_signal(signal.SIGSTOP)
+    for _ in range(6):
+        archive.switch()
+    server.psql("postgres", "checkpoint")
+    slow.process.send_signal(signal.SIGCONT)
+    said = slow.process.communicate(timeout=120)[0].decode()
+    assert slow.process.returncode in (1, 3) and all(word in said for word in words), said
+    snapshot = cluster.snapshot()
+    states = {b["id"]: b["state"] for b in archive.run("list", "demo", json_output=True).json["backups"]}
+    assert states.pop(snapshot) == "good" and set(states.values()) <= {"unfinished"}
+    assert cluster.start(cluster.restore(snapshot, "--immediate")).value("postgres", "select count(*) from ballast")
+
+
 # -- what is refused before anything is written ------------------------------------------------------
 
 
+@pytest.mark.stores("file")
 def test_idle_server_ends_at_once(clusters):
     """Even when nothing is archived: the snapshot does not wait for that."""
     cluster = clusters()
@@ -302,6 +283,7 @@ def test_idle_server_ends_at_once(clusters):
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.stores("file")
 @pytest.mark.parametrize("config, words", [
     ({"wal_level": "minimal", "max_wal_senders": 0}, ["max_wal_senders"]),
     ({"wal_level": "replica", "max_wal_senders": 0}, ["max_wal_senders"]),
@@ -314,6 +296,7 @@ def test_settings_that_forbid_it(clusters, config, words):
     assert_error(cluster.snapshot(expect=3), *words)
 
 
+@pytest.mark.stores("file")
 def test_no_right_to_replicate(clusters):
     cluster = clusters()
     cluster.server.psql("postgres", "create role plain login")
@@ -322,6 +305,7 @@ def test_no_right_to_replicate(clusters):
     assert_error(cluster.snapshot(expect=1), "alter role")
 
 
+@pytest.mark.stores("file")
 def test_missing_hba_line(clusters):
     cluster = clusters()
     hba = cluster.server.data / "pg_hba.conf"
@@ -331,6 +315,7 @@ def test_missing_hba_line(clusters):
     assert_error(run, "local replication postgres scram-sha-256")
 
 
+@pytest.mark.stores("file")
 def test_without_a_free_slot(clusters):
     cluster = clusters(max_replication_slots=1)
     cluster.server.psql("postgres", "select pg_create_physical_replication_slot('taken')")
@@ -338,6 +323,7 @@ def test_without_a_free_slot(clusters):
     assert "slot" in run.err and "warning" in run.err
 
 
+@pytest.mark.stores("file")
 def test_folders_that_are_refused(cluster):
     snapshot = cluster.snapshot()
     full = cluster.folder()
@@ -360,6 +346,7 @@ def test_folders_that_are_refused(cluster):
     verify(cluster.server, mount, "-i", "lost+found")
 
 
+@pytest.mark.stores("file")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_root_gives_the_files_to_the_owner(cluster):
     snapshot = cluster.snapshot()
@@ -377,32 +364,21 @@ def test_root_gives_the_files_to_the_owner(cluster):
     assert_same(cluster.server, cluster.start(folder))
 
 
-def stored(cluster, snapshot, name):
-    path = cluster.path(snapshot) / name
-    os.chmod(path, 0o600)
-    return path
-
-
-@pytest.mark.parametrize("harm", ["cut", "changed", "gone", "list"])
-def test_stored_damage_is_found(cluster, harm):
+@pytest.mark.parametrize("name, change", [
+    ("base-0001.tar.zst", lambda data: data[:len(data) // 2]),
+    ("base-0001.tar.zst", lambda data: data[:len(data) // 2] + b"\0\0\0\0" + data[len(data) // 2 + 4:]),
+    ("base-0001.tar.zst", lambda data: None),
+    ("backup_manifest", lambda data: data.replace(b'"Size": 8192', b'"Size": 8193', 1)),
+], ids=["cut", "changed", "gone", "list"])
+def test_stored_damage_is_found(cluster, name, change):
     snapshot = cluster.snapshot()
-    volume = stored(cluster, snapshot, "base-0001.tar.zst")
-    if harm == "cut":
-        os.truncate(volume, volume.stat().st_size // 2)
-    elif harm == "changed":
-        with open(volume, "r+b") as file:
-            file.seek(volume.stat().st_size // 2)
-            file.write(b"\0\0\0\0")
-    elif harm == "gone":
-        volume.unlink()
-    else:
-        volume = stored(cluster, snapshot, "backup_manifest")
-        volume.write_bytes(volume.read_bytes().replace(b'"Size": 8192', b'"Size": 8193', 1))
+    cluster.repository.rewrite(cluster.key(snapshot, name), change)
     folder = cluster.folder()
     run = cluster.restore(snapshot, "--immediate", folder=folder, expect=1)
-    assert_error(run, volume.name)
+    assert_error(run, name)
     assert not (folder / "global/pg_control").exists()
-    shutil.rmtree(cluster.path(snapshot))
+    for key in cluster.repository.keys(cluster.key(snapshot)):
+        cluster.repository.delete(key)
 
 
 # -- recovery to a moment ----------------------------------------------------------------------------
@@ -434,9 +410,9 @@ def marks_until(server, moment):
 
 
 @pytest.fixture(scope="module")
-def history():
+def history(store):
     """A cluster with a snapshot, marks before and after it, a restore point, a mistake; all archived."""
-    cluster = Cluster("history")
+    cluster = Cluster("history", store=store)
     try:
         marker = Marker(cluster.server)
         marker.start()
@@ -471,6 +447,7 @@ def count_marks(history, *arguments):
         copy.stop()
 
 
+@pytest.mark.stores("file")
 def test_to_a_time(history):
     moment = random.choice(history.moments)
     plan = history.archive.run("restore", "snapshot", "demo", "--to", moment, "--dry-run", "--target-dir",
@@ -484,28 +461,34 @@ def test_to_a_time(history):
     assert until - 1 <= total <= until and total > 0
 
 
+@pytest.mark.stores("file")
 def test_to_a_position(history):
     assert count_marks(history, "--to-lsn", history.lsn) == history.count
 
 
+@pytest.mark.stores("file")
 def test_to_a_transaction(history):
     assert count_marks(history, history.first, "--to-xid", history.xid) == history.count + 1
 
 
+@pytest.mark.stores("file")
 def test_before_a_transaction(history):
     assert count_marks(history, history.first, "--to-xid", history.xid, "--exclusive") == history.count
 
 
+@pytest.mark.stores("file")
 def test_to_a_restore_point(history):
     assert count_marks(history, history.first, "--to-name", "before the mistake") == history.count + 1
 
 
+@pytest.mark.stores("file")
 def test_to_the_end(history):
     copy = history.start(history.restore())
     assert copy.value("postgres", "select to_regclass('marks') is null") == "t"
     copy.stop()
 
 
+@pytest.mark.stores("file")
 def test_what_cannot_be_reached(history):
     folder = history.folder()
     run = history.restore("--to", history.before, folder=folder, expect=1)
@@ -522,6 +505,7 @@ def test_what_cannot_be_reached(history):
     assert not folder.exists()
 
 
+@pytest.mark.stores("file")
 def test_second_timeline_and_a_gap(clusters):
     """A recovered cluster archives its new timeline; later recovery follows it, and stops before a gap."""
     cluster = clusters("lines")
@@ -535,15 +519,12 @@ def test_second_timeline_and_a_gap(clusters):
     cluster.server.halt()
     # The new primary replaces the old one.
     folder = cluster.restore("--to", moment)
-    primary = Server("primary", data=folder)
-    cluster.others.append(primary)
+    primary = cluster.serve(folder, "primary")
     primary.start()
-    primary.wait_for("select not pg_is_in_recovery()", seconds=60)
+    cluster.wait_recovered(primary)
     primary.psql("postgres", "insert into marks values (4)")
     archive = cluster.archive
-    archive.server = primary
-    archive.policy["postgres"]["connection"] = primary.url()
-    archive.write()
+    cluster.move_to(primary)
     third = archive.switch()
     primary.psql("postgres", "insert into marks values (5)")
     archive.switch()
@@ -556,7 +537,7 @@ def test_second_timeline_and_a_gap(clusters):
     assert copy.value("postgres", "select string_agg(n::text, ',' order by n) from marks") == "1,2,3"
     copy.stop()
     for key in archive.segments()[third]:
-        (archive.repository.path / key).unlink()
+        cluster.repository.delete(key)
     run = cluster.restore(expect=1)
     assert_error(run, third, "--to")
     second = cluster.snapshot()
@@ -569,27 +550,13 @@ def test_second_timeline_and_a_gap(clusters):
 # -- interruptions -----------------------------------------------------------------------------------
 
 
-def kill_after(cluster, seconds, *words):
-    """kill -9 of a run of pgcairn after that time; whether it came before its end."""
-    process = subprocess.Popen([str(w) for w in (cluster.archive.bin / "pgcairn", "-c", cluster.archive.policy_file,
-                                                 *words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               env=clean_environment(STATE_DIRECTORY=str(cluster.archive.state)), cwd="/",
-                               **as_user(cluster.server.user))
-    try:
-        process.wait(seconds)
-        return False
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        return True
-
-
 def test_killed_snapshots(cluster):
     """Whatever was killed is no backup; the next run says so and is one."""
     began = time.monotonic()
     good = {cluster.snapshot()}
     whole = time.monotonic() - began
-    killed = sum(kill_after(cluster, random.uniform(0.1, 1) * whole, "run", "demo/weekly") for _ in range(6))
+    killed = sum(Beside(cluster.archive, "run", "demo/weekly").kill_after(random.uniform(0.1, 1) * whole)
+                 for _ in range(6))
     assert killed, "every run was too fast to be killed"
     cluster.server.wait_for("select count(*) = 0 from pg_replication_slots")
     snapshot = cluster.snapshot()
@@ -610,12 +577,17 @@ def test_killed_restores_go_on(cluster):
     mark, control = folder / "pgcairn-restore.json", folder / "global/pg_control"
     words = ["restore", "snapshot", "demo", snapshot, "--immediate", "--target-dir", folder]
     killed = 0
-    for _ in range(8):
+    for _ in range(12):
         resume = ["--resume"] if mark.exists() else []
-        if not kill_after(cluster, random.uniform(0.3, 1) * whole, *words, *resume):
+        run = Beside(cluster.archive, *words, *resume)
+        wait_until(lambda: mark.exists() or run.process.poll() is not None, what="the restore writes")
+        if run.kill_after(random.uniform(0, 0.5) * whole):
+            killed += mark.exists()
+            assert not control.exists() or (folder / "recovery.signal").exists()
+        elif killed:
             break
-        killed += mark.exists()
-        assert not control.exists() or (folder / "recovery.signal").exists()
+        else:
+            shutil.rmtree(folder)
     if mark.exists():
         assert_error(cluster.restore(snapshot, folder=folder, expect=1), "--resume")
         assert_error(cluster.restore(other, "--resume", folder=folder, expect=1), snapshot)
@@ -627,6 +599,7 @@ def test_killed_restores_go_on(cluster):
     assert_same(cluster.server, cluster.start(folder))
 
 
+@pytest.mark.stores("file")
 def test_a_full_disk(cluster):
     """Not enough room is seen before anything is written; one that fills up meanwhile leaves no pg_control."""
     if os.geteuid() != 0:
@@ -673,6 +646,7 @@ def checks(cluster, expect=0):
     return {c["id"]: c for c in run.json["checks"]}
 
 
+@pytest.mark.stores("file")
 def test_check_tells_what_is_missing(clusters):
     cluster = clusters(max_replication_slots=1)
     found = checks(cluster)
@@ -685,3 +659,26 @@ def test_check_tells_what_is_missing(clusters):
     cluster.server.psql("postgres", "create role rds_superuser")
     found = checks(cluster, expect=1)["snapshot"]
     assert found["status"] == "fail" and "Amazon RDS" in found["cure"] and "dumps" in found["cure"]
+
+
+@pytest.mark.stores("s3")
+def test_restore_command_finds_the_keys(cluster):
+    """Where they are is told to the server, what they are is not; and where that helps nothing, it is said."""
+    snapshot, archive = cluster.snapshot(), cluster.archive
+    cluster.archive.switch()
+    folder = cluster.restore(snapshot)
+    settings = (folder / "postgresql.auto.conf").read_text()
+    keys = archive.repository.environment()
+    assert "AWS_SHARED_CREDENTIALS_FILE=" in settings and str(archive.credentials) in settings
+    assert keys["AWS_SECRET_ACCESS_KEY"] not in settings and keys["AWS_ACCESS_KEY_ID"] not in settings
+    assert "environment" not in archive.run("restore", "snapshot", "demo", snapshot, "--target-dir", cluster.folder()).err
+    archive.credentials.unlink()
+    try:
+        archive.environment = lambda: {"STATE_DIRECTORY": str(archive.state), **keys}
+        folder = cluster.folder()
+        run = archive.run("restore", "snapshot", "demo", snapshot, "--target-dir", folder)
+        assert "warning: restore_command needs the keys" in run.out + run.err and keys["AWS_SECRET_ACCESS_KEY"] not in run.out
+        assert keys["AWS_SECRET_ACCESS_KEY"] not in (folder / "postgresql.auto.conf").read_text()
+    finally:
+        del archive.environment
+        archive.write_credentials()

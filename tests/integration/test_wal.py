@@ -218,6 +218,30 @@ def test_one_cluster_has_one_server(archiving, made):
     assert archiving.segments() == before and second.segments()
 
 
+def test_after_an_adoption_the_old_servers_marks_are_no_answer(backlog, made):
+    """The rebuilt server's segments have the names of those that were stored ahead."""
+    names = backlog.ready
+    other = made(Server("rebuilt"))
+    backlog.policy["postgres"]["connection"] = other.url()
+    backlog.write()
+    backlog.push(names[0])
+    before = {key: backlog.repository.read(key) for key in backlog.repository.keys("demo/wal/")}
+    other.configure(**backlog.settings())
+    other.start()
+    other.psql("postgres", FILL + "; select pg_switch_wal()")
+    other.wait_for("select failed_count > 0 from pg_stat_archiver")
+    backlog.run("cluster", "adopt", "demo", "--reason", "a test rebuilt it")
+    for _ in range(3):
+        other.psql("postgres", FILL + "; select pg_switch_wal()")
+    other.wait_for("select archived_count >= 4 from pg_stat_archiver")
+    system = other.value("postgres", "select system_identifier from pg_control_system()")
+    theirs = {k.rsplit("/", 1)[-1][:24] for k in backlog.repository.keys(f"demo/wal/{system}/") if k.endswith(".zst")}
+    assert set(names[:4]) <= theirs
+    assert {key: backlog.repository.read(key) for key in before} == before
+    os.utime(backlog.server.data / "pg_wal" / names[1])
+    assert_error(backlog.push(names[1], expect=1), "system identifier")
+
+
 # -- fetch ---------------------------------------------------------------------------------------
 
 

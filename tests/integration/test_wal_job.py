@@ -38,6 +38,10 @@ def snapshot(archive):
     archive.run("run", "demo/weekly", timeout=120)
 
 
+def snapshots(archive):
+    return [b for b in archive.run("list", "demo", json_output=True).json["backups"] if b["kind"] == "snapshot"]
+
+
 def lose_one(archive, behind=0):
     """Removes a stored segment in the middle; returns its name."""
     names = [archive.switch() for _ in range(4) if archive.server.psql("postgres", FILL) is not None]
@@ -95,6 +99,25 @@ def test_wal_deleted_behind_our_back_is_found(archive):
     job(archive)
     records = [json.loads(archive.repository.read(k)) for k in archive.repository.keys("demo/evidence/")]
     assert [r["body"]["reason"] for r in records if r["type"] == "wal_gap_acknowledged"] == ["a test took it"]
+
+
+def test_a_snapshot_is_taken_on_a_gap(archive):
+    snapshot(archive)
+    job(archive)
+    archive.run("run", "demo/wal", "--snapshot-on-gap")
+    assert len(snapshots(archive)) == 1, "there was no gap"
+    lost = lose_one(archive)
+    run = archive.run("run", "demo/wal", "--snapshot-on-gap", json_output=True, expect=1)
+    assert_error(run, lost, "is impossible")
+    made = run.json["details"]["snapshot"]
+    assert made["outcome"] == "done" and made["job"] == "weekly"
+    assert any(made["backup_id"] in n and "recovery is possible" in n for n in run.json["notices"])
+    assert len(snapshots(archive)) == 2
+    # What is lost stays lost, but the present is safe: no second snapshot.
+    assert_error(archive.run("run", "demo/wal", "--snapshot-on-gap", expect=1), lost, "recovery between ")
+    assert len(snapshots(archive)) == 2
+    assert status(archive, expect=1)["recovery_windows"][-1]["open"]
+    assert_error(archive.run("run", "demo/nightly", "--snapshot-on-gap", expect=2), "for jobs of type wal")
 
 
 @pytest.mark.stores("file")

@@ -9,7 +9,8 @@ import time
 
 import pytest
 from archive import Archive
-from cairn import assert_error
+from cairn import assert_error, zstd_plain
+from load import Load
 from pg import BINDIR, Server, as_user, clean_environment, die_with_parent, end_process, wait_until
 from receiver import JOBS, SLOT, Receiver
 
@@ -72,27 +73,11 @@ def assert_equal_to_own(archive, server=None, first=None, seconds=30):
     return names
 
 
-class Load:
-    """pgbench, until the block ends."""
-
-    def __init__(self, server):
-        self.server = server
-        server.program("pgbench", "-i", "-q", "-s", "1")
-
-    def __enter__(self):
-        self.process = subprocess.Popen([BINDIR / "pgbench", "-n", "-c", "2", "-T", "600"], stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL, env=self.server.environment())
-        return self
-
-    def __exit__(self, *_):
-        end_process(self.process, signal.SIGTERM)
-
-
 def test_what_is_received_under_load_is_the_servers_own(archive):
     server = archive.server
     with Receiver(archive) as receiver:
         receiver.wait_streaming()
-        with Load(server):
+        with Load(server).fill():
             for _ in range(8):
                 time.sleep(0.3)
                 receiver.finish_segment()
@@ -138,7 +123,7 @@ def test_kill_at_random_moments(archive, acknowledge):
     """kill -9 of the receiver, again and again under load: nothing is lost, nothing is stored twice."""
     chance = random.Random(7)
     server = archive.server
-    with Receiver(archive, "--acknowledge", acknowledge) as receiver, Load(server):
+    with Receiver(archive, "--acknowledge", acknowledge) as receiver, Load(server).fill():
         for number in range(50):
             time.sleep(chance.uniform(0.02, 0.5))
             if number % 3 == 0:
@@ -236,7 +221,7 @@ def test_acknowledge_what_is_in_the_spool(archive):
         archive.hide()
         fill(server, 12)
         wait_until(lambda: receiver.slot()["lag"] < 32 << 20, 30, "the spool is acknowledged")
-        assert len([n for n in receiver.spool() if len(n) == 24]) >= 12
+        wait_until(lambda: len([n for n in receiver.spool() if len(n) == 24]) >= 12, 30, "all of it is in the spool")
         receiver.kill()
         archive.show()
         server.psql("postgres", "checkpoint")  # what was acknowledged is gone from the server
@@ -407,6 +392,41 @@ def test_a_foreign_server(archive, made):
     before = archive.segments()
     assert_error(archive.run("wal", "receive", "demo", expect=1), "system identifier", "cluster adopt demo")
     assert archive.segments() == before
+
+
+def test_what_an_earlier_server_left_is_stored(archive, made):
+    """Acknowledged, in the spool only, and then the server was rebuilt: adoption does not forget it."""
+    server = archive.server
+    archive.policy["jobs"]["wal"]["acknowledge"] = "spooled"
+    archive.write()
+    with Receiver(archive) as receiver:
+        receiver.wait_streaming().wait_safe()
+        archive.hide()
+        fill(server, 4)
+        wait_until(lambda: len(receiver.spool()) >= 4, 30, "all is in the spool")
+        receiver.kill()
+        left = [n for n in receiver.spool() if len(n) == 24]
+    archive.show()
+    system = server.value("postgres", "select system_identifier from pg_control_system()")
+    server.halt()
+    rebuilt = made(Server("rebuilt", config={**CONFIG, "archive_mode": "on"}))
+    own_copy(rebuilt)
+    rebuilt.start()
+    archive.policy["postgres"]["connection"] = rebuilt.url()
+    archive.write()
+    receiver = Receiver(archive, server=rebuilt)
+    assert_error(archive.run("wal", "receive", "demo", expect=1), "cluster adopt demo")
+    assert set(left) <= set(receiver.spool())
+    archive.run("cluster", "adopt", "demo", "--reason", "a test rebuilt it")
+    with receiver:
+        receiver.wait_streaming().wait_safe()
+        receiver.stop()
+    assert receiver.spool() == [] and system in receiver.err
+    stored = {k.rsplit("/", 1)[-1][:24]: k for k in archive.repository.keys(f"demo/wal/{system}/") if k.endswith(".zst")}
+    for name in left:
+        assert zstd_plain(archive.repository.read(stored[name])) == (server.own / name).read_bytes(), name
+    (mine,) = [s for s in {k.split("/")[2] for k in archive.repository.keys("demo/wal/")} if s != system]
+    assert mine == rebuilt.value("postgres", "select system_identifier from pg_control_system()")
 
 
 def test_roles_and_settings(archive, made):

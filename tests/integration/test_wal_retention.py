@@ -165,7 +165,6 @@ def test_two_clusters_on_one_prefix(archive):
     assert [d["rule"] for d in plan["decisions"]] == ["no-anchor"] and plan["warnings"]
 
 
-@pytest.mark.stores("file")  # a bucket's keys are not in the environment of the copy
 def test_what_is_left_recovers(archive):
     """A moment just behind the anchor, to which the newest snapshot does not lead."""
     take(archive, hours=9)

@@ -78,25 +78,20 @@ static int find_tip(struct repository *repository, int64_t *ret_number, struct e
 }
 
 /* Reads one record and its hash. */
-static int read_key(const struct repository *repository, const char *key, json_t **ret_record,
-                    char sha256[SHA256_HEX + 1], struct error *err)
+static int read_record(const struct repository *repository, int64_t number, json_t **ret_record,
+                       char sha256[SHA256_HEX + 1], struct error *err)
 {
     struct buf buf = BUF_INIT(REPOSITORY_DOCUMENT_MAX);
-    int rc = store_get(repository->store, key, &buf, err);
+    char key[STORE_KEY_MAX + 1];
+    int rc = record_key(repository, number, key, err);
+    if (!rc)
+        rc = store_get(repository->store, key, &buf, err);
     if (!rc)
         rc = sha256_of(buf_text(&buf), buf.length, sha256, err);
     if (!rc && ret_record)
         rc = json_parse_object(buf_text(&buf), buf.length, key, ret_record, err);
     buf_clear(&buf);
     return rc;
-}
-
-static int read_record(const struct repository *repository, int64_t number, json_t **ret_record,
-                       char sha256[SHA256_HEX + 1], struct error *err)
-{
-    char key[STORE_KEY_MAX + 1];
-    int rc = record_key(repository, number, key, err);
-    return rc ? rc : read_key(repository, key, ret_record, sha256, err);
 }
 
 int evidence_read(const struct repository *repository, int64_t number, json_t **ret_record,
@@ -233,7 +228,8 @@ int evidence_add(struct repository *repository, const char *type, json_t *body,
 /* Records of a batch are read by several threads, for a bucket answers one after the other slowly;
  * they are looked at in order afterwards. */
 struct batch_record {
-    char key[STORE_KEY_MAX + 1];
+    int64_t number;
+    char other[STORE_KEY_MAX + 1]; /* what is listed in its place; "" when it is there */
     json_t *record;
     char sha256[SHA256_HEX + 1];
     int rc;
@@ -287,8 +283,9 @@ static void *read_batch(void *context)
     struct batch *batch = context;
     for (size_t i; (i = atomic_fetch_add(&batch->next, 1)) < batch->count;) {
         struct batch_record *record = &batch->records[i];
-        record->rc = read_key(batch->repository, record->key, &record->record, record->sha256,
-                              &record->error);
+        if (!record->other[0])
+            record->rc = read_record(batch->repository, record->number, &record->record,
+                                     record->sha256, &record->error);
     }
     return NULL;
 }
@@ -309,30 +306,26 @@ static void read_all(struct batch *batch)
 
 static int verify_record(struct chain *chain, const struct batch_record *read, struct error *err)
 {
-    int64_t number = chain->tip.number + 1;
-    char key[STORE_KEY_MAX + 1];
-    int rc = record_key(chain->repository, number, key, err);
-    if (!rc && strcmp(read->key, key) != 0)
+    if (read->other[0])
         return error_set(err, ERR_CORRUPT, "evidence record %lld is missing, %s comes instead",
-                         (long long)number, read->key);
-    if (!rc && read->rc) {
+                         (long long)read->number, read->other);
+    if (read->rc) {
         if (err)
             *err = read->error;
         return read->rc;
     }
-    if (!rc)
-        rc = check_record(chain, read->record, number, err);
-    if (!rc && chain->known && chain->known->number == number) {
+    int rc = check_record(chain, read->record, read->number, err);
+    if (!rc && chain->known && chain->known->number == read->number) {
         chain->known_seen = true;
         if (strcmp(chain->known->sha256, read->sha256) != 0)
             rc = error_set(err, ERR_CORRUPT, "evidence record %lld is not the one known before",
-                           (long long)number);
+                           (long long)read->number);
     }
     if (!rc && chain->visit)
         rc = chain->visit(read->record, chain->context, err);
     if (rc)
         return rc;
-    chain->tip.number = number;
+    chain->tip.number = read->number;
     memcpy(chain->tip.sha256, read->sha256, sizeof(read->sha256));
     return 0;
 }
@@ -356,7 +349,13 @@ static int collect(const struct store_object *object, void *context, struct erro
 {
     struct chain *chain = context;
     struct batch_record *record = &chain->batch.records[chain->batch.count++];
-    memcpy(record->key, object->key, sizeof(record->key));
+    char key[STORE_KEY_MAX + 1];
+    *record = (struct batch_record){.number = chain->tip.number + (int64_t)chain->batch.count};
+    int rc = record_key(chain->repository, record->number, key, err);
+    if (rc)
+        return rc;
+    if (strcmp(object->key, key) != 0)
+        memcpy(record->other, object->key, sizeof(record->other));
     return chain->batch.count == EVIDENCE_BATCH ? verify_batch(chain, err) : 0;
 }
 

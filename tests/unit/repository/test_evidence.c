@@ -53,6 +53,32 @@ static void test_chain(void **state)
     assert_ok(evidence_verify(repository, &tip, NULL, NULL, NULL, &fixture_err));
 }
 
+/* Longer than what is read at once, with a hole before, at and behind the ends of what is. */
+static void test_long_chain(void **state)
+{
+    static const int HOLES[] = {1, 63, 64, 65, 129, 149};
+    struct repository *repository = *state;
+    struct evidence_tip tip;
+    int64_t total = 0;
+    add_records(repository, 150);
+    assert_ok(evidence_verify(repository, NULL, sum, &total, &tip, &fixture_err));
+    assert_int_equal(tip.number, 150);
+    assert_int_equal(total, 150 * 151 / 2);
+    for (size_t i = 0; i < ARRAY_SIZE(HOLES); i++) {
+        char key[64], wanted[64];
+        struct buf kept = BUF_INIT(10000);
+        snprintf(key, sizeof(key), "shop/evidence/%010d.json", HOLES[i]);
+        snprintf(wanted, sizeof(wanted), "evidence record %d is missing", HOLES[i]);
+        assert_ok(store_get(repository->store, key, &kept, &fixture_err));
+        assert_ok(store_delete(repository->store, key, &fixture_err));
+        assert_fails(evidence_verify(repository, NULL, NULL, NULL, NULL, &fixture_err), ERR_CORRUPT,
+                     wanted);
+        fixture_put(repository, key, buf_text(&kept));
+        buf_clear(&kept);
+    }
+    assert_ok(evidence_verify(repository, &tip, NULL, NULL, NULL, &fixture_err));
+}
+
 static void test_tampering(void **state)
 {
     struct repository *repository = *state;
@@ -126,6 +152,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_chain),
+        FIXTURE_TEST(test_long_chain),
         FIXTURE_TEST(test_tampering),
         FIXTURE_TEST(test_conflict),
     };

@@ -7,7 +7,8 @@
 # archives its WAL through pgcairn, and runs the jobs of a policy once. Restores the dump into a new
 # database and proves the two equal. Then somebody drops a table: the whole server is recovered to the
 # second before, and that is proved too. Then what is stored is verified, drills bring a snapshot and a
-# dump back to life, and an audit says what it all comes to. Cleans up, also when it is interrupted. Root or a user with sudo; neither PostgreSQL nor pgcairn runs as root.
+# dump back to life, and an audit says what it all comes to. Cleans up, also when it is interrupted.
+# Root or a user with sudo; neither PostgreSQL nor pgcairn runs as root.
 set -eu
 
 top=$(cd "$(dirname "$0")/../.." && pwd)

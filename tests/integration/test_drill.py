@@ -249,6 +249,12 @@ def test_what_a_policy_may_not_say(archive):
 
 
 @pytest.mark.stores("file")
+def test_the_preflight(archive):
+    found = {c["id"]: c for c in archive.run("check", json_output=True).json["checks"] if c["id"].startswith("drill")}
+    assert {c["status"] for c in found.values()} == {"pass"} and set(found) == {"drill programs", "drill space"}
+
+
+@pytest.mark.stores("file")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused")
 def test_root_is_refused(archive):
     done = subprocess.run([str(archive.bin / "pgcairn"), "-c", str(archive.policy_file), "drill", "demo/logical"],

@@ -1,4 +1,5 @@
 /* What is asked of the server that came out of a backup. */
+#include <poll.h>
 #include <string.h>
 
 #include "base/child.h"
@@ -9,7 +10,7 @@
 #include "repository/manifest.h"
 #include "work/drill.h"
 
-enum { NAMES_MAX = 100000, OUTPUT_LIMIT = 1 << 20, LINE_SHOWN = 300 };
+enum { OUTPUT_LIMIT = 1 << 20, LINE_SHOWN = 300, POLL_MS = 500 };
 
 static const char APPLICATION[] = "pgcairn drill";
 
@@ -251,9 +252,27 @@ static void judge_amcheck(struct drill *drill, const struct child_status *status
                    text);
 }
 
+/* Until it has closed its end; a drill that shall end does not wait for that. */
+static int gather_output(struct child *child, struct buf *output, struct error *err)
+{
+    char chunk[4096];
+    ssize_t length = 1;
+    while (length > 0) {
+        struct pollfd waiting = {.fd = child->output_fd, .events = POLLIN};
+        if (work_interrupted(err))
+            return ERR_INTERRUPTED;
+        if (poll(&waiting, 1, POLL_MS) <= 0)
+            continue;
+        length = read(child->output_fd, chunk, sizeof(chunk));
+        if (length > 0 && output->length + (size_t)length < OUTPUT_LIMIT)
+            buf_add(output, chunk, (size_t)length);
+    }
+    return 0;
+}
+
 static int run_amcheck(struct drill *drill, const char *program, struct error *err)
 {
-    char jobs[16], chunk[4096];
+    char jobs[16];
     _cleanup_(buf_clear) struct buf output = BUF_INIT(OUTPUT_LIMIT);
     snprintf(jobs, sizeof(jobs), "%d", drill->work->job->jobs);
     const char *argv[] = {program,
@@ -271,19 +290,15 @@ static int run_amcheck(struct drill *drill, const char *program, struct error *e
                           NULL};
     const char *env[] = {"LC_ALL=C", "PGDATABASE", "PGOPTIONS", "PGSERVICE", NULL};
     struct child_spec spec = {.argv = argv, .env = env, .output = CHILD_PIPE};
-    struct child child;
+    _cleanup_(child_clear) struct child child;
     struct child_status status;
     int rc = child_start(&spec, &child, err);
-    if (rc)
-        return rc;
-    ssize_t length;
-    while ((length = read(child.output_fd, chunk, sizeof(chunk))) > 0)
-        if (output.length + (size_t)length < OUTPUT_LIMIT)
-            buf_add(&output, chunk, (size_t)length);
-    rc = child_wait(&child, -1, &status, err);
+    if (!rc)
+        rc = gather_output(&child, &output, err);
+    if (!rc)
+        rc = child_wait(&child, -1, &status, err);
     if (!rc)
         judge_amcheck(drill, &status, &output, child.stderr_text);
-    child_clear(&child);
     return rc;
 }
 

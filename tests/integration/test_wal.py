@@ -264,6 +264,13 @@ def test_what_was_fetched_ahead_is_put_in_place_without_the_repository(backlog):
         file.write(b"changed")
     backlog.run("fetch", "demo", names[3], destination, program="pgcairn-wal", expect=126)
     assert not (backlog.server.data / destination).exists()
+    backlog.show()
+    backlog.policy["defaults"]["retries"] = 1  # another file: it might name another repository
+    backlog.write()
+    inode = entries()[names[4]].stat().st_ino
+    backlog.run("fetch", "demo", names[4], destination, program="pgcairn-wal")
+    assert (backlog.server.data / destination).read_bytes() == (backlog.server.data / "pg_wal" / names[4]).read_bytes()
+    assert inode == (backlog.server.data / destination).stat().st_ino, "proved again, by the whole program"
     for pid in backlog.own_processes("ahead"):
         os.kill(pid, signal.SIGTERM)
 

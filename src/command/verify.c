@@ -143,7 +143,7 @@ static int as_told(const struct globals *globals, const char *cluster,
     bool is_answer = err->code == ERR_NOT_FOUND || err->code == ERR_BUSY ||
                      err->code == ERR_USAGE || err->code == ERR_POLICY;
     int rc = is_answer ? err->code : error_as_unknown(err);
-    if (rc != ERR_UNKNOWN || !globals->json)
+    if (error_exit_status(rc) != error_exit_status(ERR_UNKNOWN) || !globals->json)
         return rc;
     if (!report->unknowns)
         *report = (struct verify_report){.faults = json_array(), .unknowns = json_array(),

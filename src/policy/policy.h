@@ -87,7 +87,7 @@ struct policy_job {
     char *slot; /* NULL: named after the cluster */
     enum wal_acknowledge acknowledge;
     int64_t spool_limit; /* bytes; 0: the receiver's own */
-    int level; /* verify: 1..3 */
+    int level;           /* verify: 1..3 */
     /* verified level demanded before an item counts (prune); 0 = none */
     int require_verified;
 };

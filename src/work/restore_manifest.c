@@ -250,8 +250,7 @@ const char *file_list_judge(const struct file_list *list, uint32_t tablespace, c
     file_list_name_of(tablespace, name, listed);
     struct listed_file *file = file_list_find(list, listed);
     if (!file)
-        return strncmp(listed, "pg_wal/", 7) == 0 ? NULL
-                                                  : "is not in the server's backup_manifest";
+        return strncmp(listed, "pg_wal/", 7) == 0 ? NULL : "is not in the server's backup_manifest";
     if (size != file->size || !file_list_hash_fits(file, hex))
         return "is not what the server's backup_manifest says";
     return atomic_exchange(&file->is_there, true) ? "comes twice" : NULL;

@@ -62,8 +62,8 @@ int file_list_fetch(struct repository *repository, const char *id, const json_t 
                     struct file_list *list, struct error *err);
 
 /* Why a file of that name in a volume of the tablespace (0: the data directory) is not what the
- * server listed, "is not in ..."; NULL when it is, and it is noted as being there. WAL is not in the
- * list: recovery proves each of its records. Threads may share a list here. */
+ * server listed, "is not in ..."; NULL when it is, and it is noted as being there. WAL is not in
+ * the list: recovery proves each of its records. Threads may share a list here. */
 const char *file_list_judge(const struct file_list *list, uint32_t tablespace, const char *name,
                             int64_t size, const char hex[SHA256_HEX + 1]);
 /* The name of such a file in the list, whose names of a tablespace's files go through pg_tblspc. */

@@ -1,5 +1,5 @@
-/* The objects of a snapshot: every file of its volumes against the server's backup_manifest, and the
- * WAL that it needs to become consistent. */
+/* The objects of a snapshot: every file of its volumes against the server's backup_manifest, and
+ * the WAL that it needs to become consistent. */
 #include <string.h>
 
 #include "base/json.h"
@@ -185,8 +185,8 @@ static int check_wal(struct verify_backup *backup, struct error *err)
     int rc = 0;
     for (uint64_t i = 0; i < backup->wal_count && !rc; i++) {
         char text[WAL_NAME_MAX];
-        struct wal_name name = wal_segment_name(position->timeline, backup->wal_first + i,
-                                                position->segment_size);
+        struct wal_name name =
+            wal_segment_name(position->timeline, backup->wal_first + i, position->segment_size);
         if (!backup->wal_is_there[i])
             rc = missing(backup, "segment", wal_name_format(&name, text), err);
     }

@@ -144,8 +144,8 @@ static void test_faults(void **state)
     json_decref(manifest);
     report = run(repository, 1, 0);
     assert_fault(&report, 2, "manifest.json", "it is not the one that was written");
-    assert_ok(repository_backup_key(repository, BACKUP_DUMP, ids[2], "manifest.json", key,
-                                    &fixture_err));
+    assert_ok(
+        repository_backup_key(repository, BACKUP_DUMP, ids[2], "manifest.json", key, &fixture_err));
     assert_ok(store_delete(repository->store, key, &fixture_err));
     report = run(repository, 1, 0);
     assert_fault(&report, 2, "manifest.json", "nothing tells that the dump was removed");

@@ -5,6 +5,7 @@
  *     verify.c            the story: gather, choose, prove item by item, tell    (verify,
  * verify_run) verify_choose.c     what there is to prove, the oldest proof first verify_backup.c a
  * backup: its manifest, its listing, its objects verify_dump.c       rows and archives of a dump
+ *     verify_files.c      files hashed beside their unpacking
  *     verify_snapshot.c   files of a snapshot against the server's backup_manifest
  *     verify_wal.c        WAL: its continuity, and its segments page by page
  *     verify_losses.c     which moments can't be recovered any more
@@ -23,7 +24,7 @@
  * that keeps something from being read makes it unknown. What was proved is written into the
  * evidence at the end, and now and then before.
  *
- * Memory: a manifest, and a reader for each of the jobs.
+ * Memory: a manifest, and a reader and 2 MB for each of the jobs.
  */
 #ifndef PGCAIRN_WORK_VERIFY_H
 #define PGCAIRN_WORK_VERIFY_H

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "work/verify_backup.h"
+#include "work/verify_files.h"
 
 /* -- before ---------------------------------------------------------------------------------- */
 
@@ -70,8 +71,8 @@ struct unpacking {
     struct verify_backup *backup;
     struct verify_object *object;
     struct volume_reader *reader;
-    struct sha256 *hash; /* of the member */
-    int64_t size;        /* of the member so far */
+    struct verify_files *files;
+    int64_t size; /* of the member so far */
     int64_t plain_bytes, reported;
 };
 
@@ -79,7 +80,19 @@ static int take_content(void *context, const void *data, size_t length, struct e
 {
     struct unpacking *unpacking = context;
     unpacking->size += (int64_t)length;
-    return sha256_add(unpacking->hash, data, length, err);
+    return verify_files_add(unpacking->files, data, length, err);
+}
+
+static int judge_file(void *context, const char *name, int64_t size, const char hex[SHA256_HEX + 1],
+                      struct error *err)
+{
+    const struct unpacking *unpacking = context;
+    const struct verify_backup *backup = unpacking->backup;
+    const char *what =
+        backup->has_list
+            ? file_list_judge(&backup->files, unpacking->object->tablespace, name, size, hex)
+            : NULL;
+    return what ? error_set(err, ERR_CORRUPT, "file \"%s\" %s", name, what) : 0;
 }
 
 static void note_wal(struct verify_backup *backup, const char *name, int64_t size)
@@ -99,26 +112,15 @@ static void note_wal(struct verify_backup *backup, const char *name, int64_t siz
 static int check_file(struct unpacking *unpacking, const char *name, struct error *err)
 {
     struct verify_backup *backup = unpacking->backup;
-    _cleanup_(sha256_freep) struct sha256 *hash = NULL;
-    char hex[SHA256_HEX + 1];
-    int rc = sha256_new(&hash, err);
-    unpacking->hash = hash;
     unpacking->size = 0;
-    if (!rc)
-        rc = verify_read(backup->verifying, unpacking->reader, &unpacking->reported, take_content,
+    int rc = verify_read(backup->verifying, unpacking->reader, &unpacking->reported, take_content,
                          unpacking, err);
-    if (!rc)
-        rc = sha256_end(hash, hex, err);
     if (rc)
-        return rc == ERR_CORRUPT ? error_prefix(err, "file \"%s\"", name) : rc;
+        return rc;
     unpacking->plain_bytes += unpacking->size;
     if (unpacking->object->tablespace == 0)
         note_wal(backup, name, unpacking->size);
-    const char *what = backup->has_list
-                           ? file_list_judge(&backup->files, unpacking->object->tablespace, name,
-                                             unpacking->size, hex)
-                           : NULL;
-    return what ? error_set(err, ERR_CORRUPT, "file \"%s\" %s", name, what) : 0;
+    return verify_files_end_file(unpacking->files, name, err);
 }
 
 static int check_members(struct unpacking *unpacking, struct error *err)
@@ -149,7 +151,12 @@ static int check_volume(struct verify_backup *backup, struct verify_object *obje
     int rc = volume_read_open(store, object->key, VOLUME_TAR, &object->expected, &unpacking.reader,
                               &reason);
     if (!rc)
-        check_members(&unpacking, &reason);
+        rc = verify_files_begin(judge_file, &unpacking, &unpacking.files, &reason);
+    if (!rc)
+        rc = check_members(&unpacking, &reason);
+    if (!rc)
+        verify_files_finish(unpacking.files, &reason);
+    verify_files_free(unpacking.files);
     rc = verify_object_end(backup, object, unpacking.reader, unpacking.plain_bytes, NULL, &reason,
                            err);
     volume_reader_free(unpacking.reader);

@@ -176,6 +176,7 @@ jobs:
   nightly: {type: dump,   schedule: "0 2 * * *",   keep: {within: 30d, last: 3}, jobs: 2}
   tidy:    {type: vacuum, schedule: "30 4 * * sun", analyze: true, budget: 2h}
   prune:   {type: prune,  schedule: "15 5 * * *"}
+  proof:   {type: verify, schedule: "30 6 * * *",  level: 2, budget: 1h}
 END
 cat "$PGCAIRN_POLICY"
 show policy check
@@ -194,6 +195,9 @@ if [ -n "$s3" ]; then
 else
     (cd "$folder/repository" && find . -type f | sort | sed 's/^/  /')
 fi
+
+step "Read all of it again: is it intact and complete?"
+show verify demo
 
 step "Restore into a new database"
 show restore dump demo latest --into app_restored

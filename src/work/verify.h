@@ -2,9 +2,10 @@
  * A verification: what is stored is read again and proved intact and complete. What the files of
  * the story share, and its face.
  *
- *     verify.c            the story: gather, choose, prove item by item, tell    (verify,
- * verify_run) verify_choose.c     what there is to prove, the oldest proof first verify_backup.c a
- * backup: its manifest, its listing, its objects verify_dump.c       rows and archives of a dump
+ *     verify.c            the story: gather, choose, prove item by item, tell
+ *     verify_choose.c     what there is to prove, the oldest proof first
+ *     verify_backup.c     a backup: its manifest, its listing, its objects
+ *     verify_dump.c       rows and archives of a dump
  *     verify_snapshot.c   files of a snapshot against the server's backup_manifest
  *     verify_wal.c        WAL: its continuity, and its segments page by page
  *     verify_losses.c     which moments can't be recovered any more

@@ -122,6 +122,7 @@ struct facts_server {
 struct facts_file {
     char *what, *path;
     int mode;
+    bool is_secret;  /* others may not even read it */
     bool is_foreign; /* it belongs to somebody else than root and us */
     char *problem;
 };

@@ -248,6 +248,29 @@ def test_a_period_needs_the_repository_alone(archive):
     assert finding(report, "INT-5")["status"] == "PASS"
 
 
+@pytest.mark.stores("file")
+def test_all_clusters_of_a_folder(archive):
+    """Text for people shows one after the other; a document is of one cluster."""
+    folder = archive.root / "policies"
+    folder.mkdir()
+    for cluster in ("demo", "other"):
+        (folder / f"{cluster}.yaml").write_text(json.dumps({**archive.policy, "cluster": cluster}))
+    for path in (folder, *folder.iterdir()):
+        os.chmod(path, 0o700)
+        own(path, archive.user)
+    kept, archive.policy_file = archive.policy_file, folder
+    try:
+        # Nothing was ever stored of the other one, which is worse than anything of the first.
+        run = archive.run("audit", expect=1)
+        assert "PASS  demo  as of" in run.out and "FAIL  other  as of" in run.out
+        assert_error(archive.run("audit", "--format", "csv", expect=2), "there are 2 clusters: say which")
+        assert archive.run("audit", "demo", json_output=True).json["cluster"] == "demo"
+        found = bad(archive.run("audit", "other", json_output=True, expect=1).json)
+    finally:
+        archive.policy_file = kept
+    assert "nightly: no good backup at all" in found["FRQ-1"] and "no WAL is stored" in found["WAL-1"]
+
+
 @pytest.mark.parametrize("options, words", [
     (["--format", "pdf"], ("--format is text, json",)), (["--from", "2026-01-01"], ("--from and --to go together",)),
     (["--from", "2026-02-01", "--to", "2026-01-01"], ("--to is not after --from",)),

@@ -509,6 +509,25 @@ static void writable_file(struct world *world)
     world->facts.files[0].mode = 0666;
 }
 
+static void open_repository(struct world *world)
+{
+    world->facts.files[0].mode = 0755;
+    world->facts.files[0].is_secret = true;
+}
+
+static void readable_policy(struct world *world)
+{
+    world->facts.files[0].mode = 0644;
+}
+
+static void missed_under_another_policy(struct world *world)
+{
+    struct facts_record *before =
+        world_record(&world->facts, "2026-11-18T07:00:00Z", "audit", "", "", "pass");
+    world_text(&before->policy_sha256, "00ff00");
+    lose(world, "b2");
+}
+
 static void foreign_file(struct world *world)
 {
     world->facts.files[0].is_foreign = true;
@@ -620,6 +639,8 @@ static const struct {
     {"FRQ-2", AUDIT_FAIL, "nightly: 2026-11-18T02:00:00Z, no run on record", lost_amid, NULL},
     {"FRQ-2", AUDIT_FAIL, "nightly: 2026-11-20T02:00:00Z, its run: done", bad_newest, NULL},
     {"FRQ-2", AUDIT_PASS, "nightly: 30 of 30 came", running_newest, NULL},
+    {"FRQ-2", AUDIT_WARN, "2026-11-18T02:00:00Z under another policy, no run on record",
+     missed_under_another_policy, NULL},
     {"FRQ-3", AUDIT_PASS, "nightly: 1 of 1 runs ended well", nothing, NULL},
     {"FRQ-3", AUDIT_PASS, "nightly: 1 of 1 runs ended well", old_bad_runs, NULL},
     {"FRQ-3", AUDIT_FAIL, "nightly: 1 of 2 runs ended well", bad_runs, NULL},
@@ -719,6 +740,8 @@ static const struct {
     {"ACC-3", AUDIT_WARN, "a folder", nothing, NULL},
     {"ACC-4", AUDIT_PASS, "has mode 0600", nothing, NULL},
     {"ACC-4", AUDIT_FAIL, "can be changed by others (mode 0666)", writable_file, NULL},
+    {"ACC-4", AUDIT_PASS, "has mode 0644", readable_policy, NULL},
+    {"ACC-4", AUDIT_FAIL, "can be read by others (mode 0755)", open_repository, NULL},
     {"ACC-4", AUDIT_FAIL, "belongs to another user", foreign_file, NULL},
     {"ACC-5", AUDIT_PASS, "backup is no superuser", nothing, NULL},
     {"ACC-5", AUDIT_WARN, "backup is a superuser", superuser, NULL},

@@ -231,6 +231,12 @@ static void judge_rate(struct audit_judging *judging, const struct policy_job *j
               job->name, done, all);
 }
 
+/* That such a run failed is what it found: other controls tell of that. */
+static bool is_check(enum job_type type)
+{
+    return type == JOB_VERIFY || type == JOB_DRILL || type == JOB_AUDIT;
+}
+
 AUDIT_CONTROL(audit_success_rate)
 {
     (void)err;
@@ -243,9 +249,8 @@ AUDIT_CONTROL(audit_success_rate)
                   facts->journal_problem ? facts->journal_problem : "");
         return 0;
     }
-    /* That an audit failed is what it found, and no broken run. */
     for (size_t i = 0; i < judging->policy->job_count; i++)
-        if (judging->policy->jobs[i].type != JOB_AUDIT)
+        if (!is_check(judging->policy->jobs[i].type))
             judge_rate(judging, &judging->policy->jobs[i]);
     if (facts->run_count == 0)
         audit_say(judging, AUDIT_SKIP, "no run is on record");

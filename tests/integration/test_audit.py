@@ -333,6 +333,39 @@ def test_html_in_a_browser(archive, store):
     assert not any(word in page.read_text() for word in ("<script", " src=", "href=", "url(", "@import"))
 
 
+@pytest.mark.slow
+def test_with_proofs_and_drills(store):
+    """What only a verification and a drill can show; then a bit is flipped, and a backup vanishes."""
+    jobs = {**AUDIT_JOBS, "verify": {"type": "verify", "schedule": "0 8 * * *", "level": 2},
+            "drill": {"type": "drill", "schedule": "0 10 * * sun", "of": "weekly", "rto": "4h"}}
+    server = Server("proved")
+    try:
+        made = Archive(server, jobs=jobs, store=store)
+        if made.run("policy", "check", expect=None).rc:
+            pytest.skip("this version runs no jobs of type verify and drill")
+        server.configure(**made.settings())
+        server.start()
+        server.psql("postgres", FILL)
+        for name in ("weekly", "nightly", "wal", "weekly", "nightly", "wal", "verify", "drill", "drill", "prune"):
+            made.run("run", f"demo/{name}")
+        report = audit(made, expect=0)
+        assert {i: finding(report, i)["status"] for i in ("INT-3", "INT-7", "RST-1", "RST-2", "RST-3")} == dict.fromkeys(
+            ("INT-3", "INT-7", "RST-1", "RST-2", "RST-3"), "PASS")
+        assert finding(report, "RST-2")["required"] == "at most 4h"
+        key = next(k for k in made.repository.keys("demo/dumps/") if k.endswith("schema.pgdump"))
+        folder, broken = key.split("/")[2], Broken(made)
+        broken.rewrite(key, lambda data: data[:50] + bytes([data[50] ^ 1]) + data[51:])
+        made.run("run", "demo/verify", expect=1)
+        assert "dumps: the last proof" in bad(audit(made, expect=1))["INT-3"]
+        for key in made.repository.keys(f"demo/dumps/{folder}/"):
+            made.repository.delete(key)
+        # What was made a moment ago may be newer than the listing, so look an hour ahead.
+        found = bad(audit(made, "--at", "1h", expect=1))
+        assert f"nightly: {folder} is not there, and nobody deleted it on record" in found["INT-7"]
+    finally:
+        server.stop()
+
+
 # -- the job, and its evidence; these come last, for they add to the chain ---------------------------
 
 def records(archive):

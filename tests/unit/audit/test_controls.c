@@ -373,16 +373,30 @@ static void proved_by_catalogue(struct world *world)
     backup(world, "b4")->verified_us = at("2026-11-20T06:00:00Z");
 }
 
-/* Records of whole runs, which name no kind. */
-static void run_found_faults(struct world *world)
+/* A record that names no kind speaks of all. */
+static void all_found_faults(struct world *world)
 {
     world_record(&world->facts, "2026-11-19T06:00:00Z", "verified", "", "", "fail");
 }
 
-static void run_found_faults_before(struct world *world)
+static void run_found_faults(struct world *world)
+{
+    world_record(&world->facts, "2026-11-19T06:00:00Z", "verified", "", "run", "fail");
+}
+
+/* The fault of b3 is repeated until b3 was proved again, whatever else is proved meanwhile. */
+static void fault_stays(struct world *world)
 {
     run_found_faults(world);
-    world_record(&world->facts, "2026-11-19T09:00:00Z", "verified", "", "", "pass");
+    world_record(&world->facts, "2026-11-19T06:00:00Z", "verified", "b3", "dump", "fail");
+    world_record(&world->facts, "2026-11-19T09:00:00Z", "verified", "", "run", "pass");
+    world_record(&world->facts, "2026-11-19T09:00:00Z", "verified", "b3", "dump", "fail");
+}
+
+static void fault_is_mended(struct world *world)
+{
+    fault_stays(world);
+    world_record(&world->facts, "2026-11-19T10:00:00Z", "verified", "", "run", "pass");
 }
 
 static void proved_in_part(struct world *world)
@@ -700,8 +714,12 @@ static const struct {
     {"INT-3", AUDIT_FAIL, "dumps: never proved", never_proved, NULL},
     {"INT-3", AUDIT_FAIL, "dumps: proved to level 2 80d 10h ago", proved_long_ago, NULL},
     {"INT-3", AUDIT_FAIL, "dumps: the last proof, of 1d 4h ago, found faults", proof_failed, NULL},
-    {"INT-3", AUDIT_FAIL, "found faults", run_found_faults, NULL},
-    {"INT-3", AUDIT_PASS, "dumps: proved to level 2", run_found_faults_before, NULL},
+    {"INT-3", AUDIT_FAIL, "snapshots: the last proof, of 1d 4h ago, found faults", all_found_faults,
+     NULL},
+    {"INT-3", AUDIT_FAIL, "the last verification, of 1d 4h ago, found faults", run_found_faults,
+     NULL},
+    {"INT-3", AUDIT_FAIL, "dumps: the last proof, of 1d 1h ago, found faults", fault_stays, NULL},
+    {"INT-3", AUDIT_PASS, "dumps: proved to level 2", fault_is_mended, NULL},
     {"INT-3", AUDIT_WARN, "of 31 dumps were not proved in that time", proved_in_part, NULL},
     {"INT-4", AUDIT_PASS, "the median before is 5.0 kB", nothing, NULL},
     {"INT-4", AUDIT_WARN, "nightly: the newest read 2.0 kB", smaller, NULL},

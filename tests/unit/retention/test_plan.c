@@ -465,6 +465,66 @@ static void test_zones(void **state)
 }
 
 /* With backups failing for a year, the clock alone takes nothing away. */
+/* The period of a rule that a day lies in, as a number. */
+static int64_t period_of(int rule, int64_t days)
+{
+    struct civil civil;
+    int32_t year;
+    int week;
+    civil_from_days(days, &civil);
+    civil_iso_week(&civil, &year, &week);
+    return rule == 0   ? days
+           : rule == 1 ? year * 100 + week
+           : rule == 2 ? civil.year * 12 + civil.month
+                       : civil.year;
+}
+
+/* Backups of one weekday only, whichever it is: each rule keeps the newest of each of its newest
+ * periods that have one, no calendar day is needed, and nothing else stays. */
+static void check_weekday(int weekday, const struct keep_rules *keep)
+{
+    enum { WEEKS = 60 };
+    const int counts[] = {keep->daily, keep->weekly, keep->monthly, keep->yearly};
+    const int64_t newest = civil_days(2026, 11, 8) + weekday;
+    bool wanted[WEEKS] = {false};
+    struct world world;
+    struct facts facts;
+    struct retention_plan plan = {0};
+    struct buf text = BUF_INIT(BUF_LIMIT_DEFAULT);
+    for (int rule = 0; rule < 4; rule++) {
+        int64_t last = INT64_MIN;
+        for (int i = 0, left = counts[rule]; i < WEEKS && left > 0; i++) {
+            int64_t period = period_of(rule, newest - 7 * i);
+            wanted[i] = wanted[i] || period != last;
+            left -= period != last;
+            last = period;
+        }
+    }
+    for (int i = 0; i < WEEKS; i++) {
+        struct civil civil;
+        civil_from_days(newest - 7 * i, &civil);
+        buf_addf(&text, "%s%04d-%02d-%02dT03:00", i ? " " : "", civil.year, civil.month, civil.day);
+    }
+    make_world(&world, keep, 0);
+    history(&facts, buf_text(&text));
+    make_plan(&facts, &world, "2026-11-21T12:00", &plan);
+    for (size_t i = 0; i < facts.backup_count; i++)
+        if ((retention_find(&plan, facts.backups[i].id)->action == RETENTION_KEEP) != wanted[i])
+            fail_msg("weekday %d: %s is%s wanted", weekday, facts.backups[i].id,
+                     wanted[i] ? "" : " not");
+    retention_plan_clear(&plan);
+    facts_clear(&facts);
+    buf_clear(&text);
+}
+
+static void test_one_weekday(void **state)
+{
+    (void)state;
+    const struct keep_rules keep = KEEP(.daily = 7, .weekly = 4, .monthly = 12, .yearly = 5);
+    for (int weekday = 0; weekday < 7; weekday++)
+        check_weekday(weekday, &keep);
+}
+
 static void test_time_stands_still_while_backups_fail(void **state)
 {
     (void)state;
@@ -514,6 +574,7 @@ int main(void)
         cmocka_unit_test(test_hash_is_of_the_canonical_text),
         cmocka_unit_test(test_find),
         cmocka_unit_test(test_zones),
+        cmocka_unit_test(test_one_weekday),
         cmocka_unit_test(test_time_stands_still_while_backups_fail),
     };
     return cmocka_run_group_tests(tests, load_zones, free_zones);

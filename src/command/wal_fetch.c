@@ -65,21 +65,29 @@ static int wal_ahead_command(const struct globals *globals, const struct argumen
                              struct error *err)
 {
     _cleanup_(policy_set_freep) struct policy_set *set = NULL;
+    _cleanup_(freep) char *file = NULL;
     const struct policy *policy;
+    const struct strv *paths = &globals->policy_paths;
+    char naming[MARKS_PATH_MAX];
     leave_stderr();
     work_catch_signals();
     int rc = opened_policy(globals, arguments->words.items[0], &set, &policy, err);
-    if (!rc && chdir("/") != 0) /* a data directory that we stand in could not be unmounted */
-        rc = error_set_errno(err, errno, "could not change to \"/\"");
-    return rc ? rc
-              : wal_ahead_run(policy, arguments->words.items[1], arguments->words.items[2], err);
+    if (rc)
+        return rc;
+    struct marks_origin origin = {.system = arguments->words.items[2]};
+    file = realpath(policy->file, NULL);
+    if (file && !ahead_naming(paths->items, paths->count, arguments->words.items[3], naming, NULL))
+        origin = (struct marks_origin){origin.system, naming, file};
+    if (chdir("/") != 0) /* a data directory that we stand in could not be unmounted */
+        return error_set_errno(err, errno, "could not change to \"/\"");
+    return wal_ahead_run(policy, arguments->words.items[1], &origin, err);
 }
 
 const struct command COMMAND_WAL_AHEAD = {
     .name = "wal ahead",
-    .usage = "CLUSTER FOLDER SYSTEM",
+    .usage = "CLUSTER FOLDER SYSTEM DATA",
     .summary = "fetch segments ahead of a recovery: what wal fetch starts, and ends by itself",
-    .min_words = 3,
-    .max_words = 3,
+    .min_words = 4,
+    .max_words = 4,
     .run = wal_ahead_command,
 };

@@ -142,22 +142,29 @@ bool marks_hold(const char *folder, const struct marks_origin *origin, const str
     return false; /* cut short */
 }
 
-int marks_write(const char *folder, const struct marks_origin *origin, const struct mark *marks,
-                size_t count, struct error *err)
+int marks_format(const struct marks_origin *origin, const struct mark *marks, size_t count,
+                 struct buf *buf, struct error *err)
 {
-    char path[MARKS_PATH_MAX + 16], line[LINE_MAX_BYTES];
-    _cleanup_(buf_clear) struct buf text = BUF_INIT(MARKS_BYTES_MAX);
+    char line[LINE_MAX_BYTES];
     _cleanup_(freep) char *policy = realpath(origin->policy, NULL);
     if (!policy)
         return error_set_errno(err, errno, "could not look at \"%s\"", origin->policy);
     policy_line(policy, line);
-    buf_addf(&text, "%s\nsystem %s\nnaming %s\n%s\n", TITLE, origin->system, origin->naming, line);
+    buf_addf(buf, "%s\nsystem %s\nnaming %s\n%s\n", TITLE, origin->system, origin->naming, line);
     for (size_t i = 0; i < count; i++) {
         mark_line(&marks[i], line);
-        buf_addf(&text, "%s%s\n", line, marks[i].hash);
+        buf_addf(buf, "%s%s\n", line, marks[i].hash);
     }
-    buf_addf(&text, "%s\n", END);
-    int rc = buf_failed(&text, "the marks", err);
+    buf_addf(buf, "%s\n", END);
+    return buf_failed(buf, "the marks", err);
+}
+
+int marks_write(const char *folder, const struct marks_origin *origin, const struct mark *marks,
+                size_t count, struct error *err)
+{
+    char path[MARKS_PATH_MAX + 16];
+    _cleanup_(buf_clear) struct buf text = BUF_INIT(MARKS_BYTES_MAX);
+    int rc = marks_format(origin, marks, count, &text, err);
     if (!rc)
         rc = file_make_folders(folder, FOLDER_MODE, err);
     snprintf(path, sizeof(path), "%s/marks", folder);

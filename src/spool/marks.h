@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "wal/name.h"
 
@@ -52,6 +53,10 @@ int marks_file(const char *path, struct mark *ret_mark, struct error *err);
 bool marks_same_file(const struct mark *a, const struct mark *b);
 
 bool marks_hold(const char *folder, const struct marks_origin *origin, const struct mark *mark);
+
+/* Adds the whole text of a file of marks to buf. */
+int marks_format(const struct marks_origin *origin, const struct mark *marks, size_t count,
+                 struct buf *buf, struct error *err);
 
 /* Replaces all marks. */
 int marks_write(const char *folder, const struct marks_origin *origin, const struct mark *marks,

@@ -160,46 +160,40 @@ static int open_file(const struct snapshot_restore *restore, const char *folder,
     return 0;
 }
 
-/* The content, hashed on the way. */
+/* The content, summed on the way. */
 static int write_content(struct unpacking *unpacking, int fd, const char *path,
-                         char hex[SHA256_HEX + 1], int64_t *ret_size, struct error *err)
+                         struct listed_sum *sum, struct error *err)
 {
-    _cleanup_(sha256_freep) struct sha256 *hash = NULL;
-    int64_t size = 0, sent = 0;
-    int rc = sha256_new(&hash, err);
+    int64_t sent = 0;
+    int rc = 0;
     while (!rc) {
         const void *data;
         size_t length;
         rc = volume_read(unpacking->reader, &data, &length, err);
         if (rc || length == 0)
             break;
-        rc = sha256_add(hash, data, length, err);
+        rc = listed_sum_add(sum, data, length, err);
         if (!rc)
             rc = file_write_all(fd, path, data, length, err);
-        size += (int64_t)length;
         atomic_fetch_add(&unpacking->restore->bytes_done, (long long)length);
         if (!rc && crew_stopped(unpacking->restore->crew))
             rc = error_set(err, ERR_INTERRUPTED, "stopped");
-        if (size - sent >= WRITE_BEHIND) { /* advice: so that the end has little to wait for */
-            (void)sync_file_range(fd, sent, size - sent, SYNC_FILE_RANGE_WRITE);
-            sent = size;
+        if (sum->size - sent >= WRITE_BEHIND) { /* advice: so that the end has little to wait for */
+            (void)sync_file_range(fd, sent, sum->size - sent, SYNC_FILE_RANGE_WRITE);
+            sent = sum->size;
         }
     }
-    if (!rc)
-        rc = sha256_end(hash, hex, err);
-    *ret_size = size;
     return rc;
 }
 
-static int prove(const struct unpacking *unpacking, const char *name, const char *listed,
-                 int64_t size, const char hex[SHA256_HEX + 1], struct error *err)
+static int prove(const struct unpacking *unpacking, const char *name, struct listed_file *file,
+                 struct listed_sum *sum, struct error *err)
 {
-    struct listed_file *file = file_list_find(&unpacking->restore->files, listed);
-    if (!file && is_unlisted(listed))
-        return 0;
-    if (!file)
-        return refuse(unpacking, name, "is not in the server's backup_manifest", err);
-    if (size != file->size || !file_list_hash_fits(file, hex))
+    bool fits = false;
+    int rc = listed_sum_end(sum, &fits, err);
+    if (rc)
+        return rc;
+    if (!fits)
         return refuse(unpacking, name, "is not what the server's backup_manifest says", err);
     if (atomic_exchange(&file->is_there, true))
         return refuse(unpacking, name, "comes twice", err);
@@ -210,18 +204,23 @@ static int unpack_file(struct unpacking *unpacking, const char *name, struct err
 {
     const struct snapshot_restore *restore = unpacking->restore;
     const char *folder = unpacking->piece->place->folder;
-    char path[RESTORE_PATH_MAX], listed[RESTORE_PATH_MAX], hex[SHA256_HEX + 1];
-    int64_t size = 0;
+    char path[RESTORE_PATH_MAX], listed[RESTORE_PATH_MAX];
+    _cleanup_(listed_sum_clear) struct listed_sum sum = {0};
     listed_name(unpacking, name, listed);
+    struct listed_file *file = file_list_find(&restore->files, listed);
+    if (!file && !is_unlisted(listed))
+        return refuse(unpacking, name, "is not in the server's backup_manifest", err);
     bool is_control = strcmp(listed, CONTROL) == 0;
     snprintf(path, sizeof(path), "%s/%s", folder, is_control ? CONTROL_WAITING : name);
     _cleanup_(closep) int fd = -1;
     int rc = open_file(restore, folder, name, path, &fd, err);
     if (!rc)
-        rc = write_content(unpacking, fd, path, hex, &size, err);
+        rc = listed_sum_init(&sum, file, err);
+    if (!rc)
+        rc = write_content(unpacking, fd, path, &sum, err);
     if (!rc)
         rc = restore_give(restore, fd, path, restore->file_mode, err);
-    return rc ? rc : prove(unpacking, name, listed, size, hex, err);
+    return rc || !file ? rc : prove(unpacking, name, file, &sum, err);
 }
 
 static int unpack_member(struct unpacking *unpacking, const struct tar_member *member,

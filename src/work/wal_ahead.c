@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/child.h"
 #include "repository/wal.h"
@@ -25,6 +26,11 @@ enum state { WANTED, FETCHING, HERE, ABSENT };
 struct helper {
     struct repository *repository;
     const char *folder, *system;
+    struct marks_origin origin; /* .naming NULL: nothing is marked */
+    struct stat policy;         /* of the policy file that we were started with */
+    pthread_mutex_t marking;    /* of the file of marks and of what follows */
+    struct mark marks[WINDOW_MAX + 1];
+    size_t mark_count;
     int64_t segment_size;
     size_t window;
     pthread_mutex_t mutex; /* of what follows */
@@ -77,12 +83,66 @@ static int fetch_part(struct helper *helper, const struct wal_object *object, co
     return rc;
 }
 
+/* Marks of what has been taken since leave the list. */
+static void drop_marks(struct helper *helper)
+{
+    struct mark now;
+    size_t kept = 0;
+    for (size_t i = 0; i < helper->mark_count; i++) {
+        char path[AHEAD_PATH_MAX + WAL_NAME_MAX];
+        snprintf(path, sizeof(path), "%s/%s", helper->folder, helper->marks[i].name);
+        if (!marks_file(path, &now, NULL) && marks_same_file(&now, &helper->marks[i]))
+            helper->marks[kept++] = helper->marks[i];
+    }
+    helper->mark_count = kept;
+}
+
+static bool is_same_time(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+static bool is_policy_as_it_was(const struct helper *helper)
+{
+    const struct stat *then = &helper->policy;
+    struct stat now;
+    return stat(helper->origin.policy, &now) == 0 && now.st_dev == then->st_dev &&
+           now.st_ino == then->st_ino && now.st_size == then->st_size &&
+           is_same_time(&now.st_mtim, &then->st_mtim) && is_same_time(&now.st_ctim, &then->st_ctim);
+}
+
+/* Marks are of the policy as it is; ours may have led to another repository. */
+static void write_marks(struct helper *helper)
+{
+    ahead_mark(helper->folder, &helper->origin, helper->marks, helper->mark_count, NULL);
+    if (is_policy_as_it_was(helper))
+        return;
+    ahead_mark(helper->folder, &helper->origin, NULL, 0, NULL);
+    helper->origin.naming = NULL;
+}
+
+/* What was proved and synced a moment ago. That it can't be marked costs another proof, no more. */
+static void mark_segment(struct helper *helper, const char *path, const char *hash)
+{
+    struct mark mark;
+    if (marks_file(path, &mark, NULL))
+        return;
+    memcpy(mark.hash, hash, AHEAD_HASH + 1);
+    pthread_mutex_lock(&helper->marking);
+    drop_marks(helper);
+    if (helper->mark_count < ARRAY_SIZE(helper->marks))
+        helper->marks[helper->mark_count++] = mark;
+    if (helper->origin.naming)
+        write_marks(helper);
+    pthread_mutex_unlock(&helper->marking);
+}
+
 static int fetch_segment(struct helper *helper, uint32_t timeline, uint64_t number,
                          struct error *err)
 {
     struct wal_name name = wal_segment_name(timeline, number, helper->segment_size);
     struct wal_object object;
-    char text[WAL_NAME_MAX], whole[WAL_SPOOL_PATH_MAX + WAL_SPOOL_ENTRY_MAX];
+    char text[WAL_NAME_MAX], whole[AHEAD_PATH_MAX + AHEAD_ENTRY_MAX];
     char part[sizeof(whole) + sizeof(".part")];
     int rc = wal_object_find(helper->repository, helper->system, &name, &object, err);
     if (rc)
@@ -95,6 +155,8 @@ static int fetch_segment(struct helper *helper, uint32_t timeline, uint64_t numb
         rc = error_set_errno(err, errno, "could not rename \"%s\"", part);
     if (rc)
         (void)unlink(part);
+    else
+        mark_segment(helper, whole, object.hash);
     return rc;
 }
 
@@ -148,7 +210,7 @@ static void follow(struct helper *helper, const struct wal_name *name)
 }
 
 /* What the consumer has left behind it, or never came to. */
-static int drop_behind(const struct wal_spool_entry *entry, void *context)
+static int drop_behind(const struct ahead_entry *entry, void *context)
 {
     struct helper *helper = context;
     uint64_t number = wal_segment_number(&entry->name, helper->segment_size);
@@ -157,7 +219,7 @@ static int drop_behind(const struct wal_spool_entry *entry, void *context)
                   number - helper->at <= helper->window;
     pthread_mutex_unlock(&helper->mutex);
     if (!wanted && !entry->is_part)
-        wal_spool_remove(helper->folder, entry);
+        ahead_remove(helper->folder, entry);
     return 0;
 }
 
@@ -165,10 +227,10 @@ static void serve(struct helper *helper)
 {
     struct wal_name name;
     int64_t age_us;
-    while (!work_interrupted(NULL) && wal_spool_read_at(helper->folder, &name, &age_us) &&
+    while (!work_interrupted(NULL) && ahead_read_at(helper->folder, &name, &age_us) &&
            age_us < WAL_AHEAD_IDLE_US) {
         follow(helper, &name);
-        wal_spool_each(helper->folder, drop_behind, helper);
+        ahead_each(helper->folder, drop_behind, helper);
         usleep(STEP_US);
     }
     pthread_mutex_lock(&helper->mutex);
@@ -182,10 +244,10 @@ static void helper_clear(struct helper *helper)
     repository_free(helper->repository);
 }
 
-static int drop_part(const struct wal_spool_entry *entry, void *context)
+static int drop_part(const struct ahead_entry *entry, void *context)
 {
     if (entry->is_part)
-        wal_spool_remove(context, entry);
+        ahead_remove(context, entry);
     return 0;
 }
 
@@ -194,10 +256,10 @@ static int run_helper(struct helper *helper, struct error *err)
     _cleanup_(crew_freep) struct crew *crew = NULL;
     struct wal_name name;
     int64_t age_us;
-    char folder[WAL_SPOOL_PATH_MAX];
+    char folder[AHEAD_PATH_MAX];
     snprintf(folder, sizeof(folder), "%s", helper->folder);
-    wal_spool_each(folder, drop_part, folder); /* of a helper that was killed */
-    if (!wal_spool_read_at(helper->folder, &name, &age_us))
+    ahead_each(folder, drop_part, folder); /* of a helper that was killed */
+    if (!ahead_read_at(helper->folder, &name, &age_us))
         return 0;
     follow(helper, &name);
     int rc = crew_new(&crew, err);
@@ -211,31 +273,36 @@ static int run_helper(struct helper *helper, struct error *err)
     return rc ? rc : join_rc;
 }
 
-int wal_ahead_run(const struct policy *policy, const char *folder, const char *system,
-                  struct error *err)
+int wal_ahead_run(const struct policy *policy, const char *folder,
+                  const struct marks_origin *origin, struct error *err)
 {
-    _cleanup_(helper_clear) struct helper helper = {
-        .folder = folder, .system = system, .mutex = PTHREAD_MUTEX_INITIALIZER};
-    _cleanup_(closep) int lock = wal_spool_lock(folder);
+    _cleanup_(helper_clear) struct helper helper = {.folder = folder,
+                                                    .system = origin->system,
+                                                    .origin = *origin,
+                                                    .marking = PTHREAD_MUTEX_INITIALIZER,
+                                                    .mutex = PTHREAD_MUTEX_INITIALIZER};
+    _cleanup_(closep) int lock = ahead_lock(folder);
     if (lock < 0)
         return 0;
+    if (helper.origin.naming && stat(helper.origin.policy, &helper.policy) != 0)
+        helper.origin.naming = NULL;
     int rc = work_open_repository(policy, NULL, &helper.repository, err);
     if (!rc)
-        rc = wal_info_read(helper.repository, system, &helper.segment_size, err);
+        rc = wal_info_read(helper.repository, helper.system, &helper.segment_size, err);
     if (!rc) {
         int64_t window = WAL_AHEAD_BYTES_MAX / helper.segment_size;
         helper.window = window < 1 ? 1 : window > WINDOW_MAX ? WINDOW_MAX : (size_t)window;
         rc = run_helper(&helper, err);
     }
-    wal_spool_remove_all(folder);
+    ahead_remove_all(folder);
     return rc;
 }
 
 void wal_ahead_start(const struct policy *policy, const char *folder, const char *system,
-                     char *const *policy_paths, size_t policy_count)
+                     const char *data_folder, char *const *policy_paths, size_t policy_count)
 {
     struct strv argv = STRV_INIT(ARGUMENTS_MAX);
-    int lock = wal_spool_lock(folder);
+    int lock = ahead_lock(folder);
     if (lock < 0)
         return;
     close(lock);
@@ -245,7 +312,7 @@ void wal_ahead_start(const struct policy *policy, const char *folder, const char
         if (!rc)
             rc = strv_add(&argv, policy_paths[i], NULL);
     }
-    const char *words[] = {"wal", "ahead", policy->cluster, folder, system};
+    const char *words[] = {"wal", "ahead", policy->cluster, folder, system, data_folder};
     for (size_t i = 0; i < ARRAY_SIZE(words) && !rc; i++)
         rc = strv_add(&argv, words[i], NULL);
     struct child child;

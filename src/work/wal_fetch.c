@@ -18,7 +18,7 @@ struct fetching {
     struct wal_name name;
     char system[SERVER_SYSTEM_SIZE];
     char data[SERVER_PATH_MAX];
-    char spool[WAL_SPOOL_PATH_MAX]; /* "" when there is none */
+    char spool[AHEAD_PATH_MAX]; /* "" when there is none */
     struct repository *repository;
 };
 
@@ -33,7 +33,7 @@ static int deliver(struct fetching *fetching, const struct wal_object *object, i
                    struct error *err)
 {
     const char *destination = fetching->fetch->destination;
-    char temporary[WAL_SPOOL_PATH_MAX];
+    char temporary[AHEAD_PATH_MAX];
     _cleanup_(closep) int fd = -1;
     int rc = wal_spool_create_beside(destination, temporary, &fd, err);
     if (rc)
@@ -185,11 +185,11 @@ int wal_fetch(const struct wal_fetch *fetch, struct error *err)
         return doubt(rc, err);
     open_spool(&fetching);
     if (fetching.spool[0])
-        wal_spool_write_at(fetching.spool, &fetching.name);
+        ahead_write_at(fetching.spool, &fetching.name);
     if (!fetching.spool[0] || !wal_spool_take(fetching.spool, &fetching.name, fetch->destination))
         rc = fetch_patiently(&fetching, err);
     if (rc == 0 && fetching.spool[0])
-        wal_ahead_start(fetch->policy, fetching.spool, fetching.system, fetch->policy_paths->items,
-                        fetch->policy_paths->count);
+        wal_ahead_start(fetch->policy, fetching.spool, fetching.system, fetching.data,
+                        fetch->policy_paths->items, fetch->policy_paths->count);
     return doubt(rc, err);
 }

@@ -63,13 +63,14 @@ class Store:
         self.service = None
         if kind == "s3":
             self.service = Service.start(tls=True)
+            self.ca_file = self.service.ca_file
 
     def open(self, server):
         """A store for pgcairn's repository, and one repository for the rival."""
         if not self.service:
             return FileStore(), FileRepository(server.root / "pgbackrest-repository")
         readable = server.root / "ca.pem"
-        shutil.copy(self.service.ca_file, readable)
+        shutil.copy(self.ca_file, readable)
         os.chmod(readable, 0o644)
         self.service.ca_file = readable
         store = S3Store(self.service)
@@ -169,10 +170,11 @@ def bench_snapshot(options, store):
         bench = Bench(options, store, server)
         server.configure(archive_command=bench.rival.push_command())
         server.start()
+        bench.rival.run("stanza-create")
         server.createdb("mixed")
         server.load("mixed", HERE / "data.sql", scale=options.scale)
         server.psql("postgres", "vacuum freeze; checkpoint")
-        bench.rival.run("stanza-create")
+        wait_until(lambda: len(ready_files(server)) == 0, 300, "the WAL of the load was archived")
         size = int(server.value("postgres", "select sum(pg_database_size(oid)) from pg_database"))
         what = f"snapshot of {size / 1e9:.1f} GB"
         ours, base, theirs = bench.rounds_of(lambda: snapshot_by_pgcairn(bench), lambda: snapshot_by_pg_basebackup(bench),

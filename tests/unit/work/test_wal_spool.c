@@ -15,7 +15,7 @@
 #include "store/sha256.h"
 #include "work/wal_spool.h"
 
-static char root[64], folder[WAL_SPOOL_PATH_MAX], destination[128];
+static char root[64], folder[AHEAD_PATH_MAX], destination[128];
 static char URL[] = "file:///srv/x", CLUSTER[] = "shop";
 static struct policy policy;
 static const char NAME[] = "000000010000000000000003", CONTENT[] = "a segment's bytes";
@@ -55,13 +55,13 @@ static struct wal_name segment(const char *text)
 /* An entry whose hash is that of CONTENT, whatever it holds. */
 static void put_entry(const char *name, const char *suffix, const char *content)
 {
-    char path[WAL_SPOOL_PATH_MAX + 100], hash[SHA256_HEX + 1];
+    char path[AHEAD_PATH_MAX + 100], hash[SHA256_HEX + 1];
     assert_int_equal(sha256_of(CONTENT, strlen(CONTENT), hash, NULL), 0);
     snprintf(path, sizeof(path), "%s/%s-%.16s%s", folder, name, hash, suffix);
     assert_int_equal(file_replace(path, content, strlen(content), 0600, NULL), 0);
 }
 
-static int count(const struct wal_spool_entry *entry, void *context)
+static int count(const struct ahead_entry *entry, void *context)
 {
     (void)entry;
     ++*(int *)context;
@@ -71,7 +71,7 @@ static int count(const struct wal_spool_entry *entry, void *context)
 static int count_entries(void)
 {
     int entries = 0;
-    wal_spool_each(folder, count, &entries);
+    ahead_each(folder, count, &entries);
     return entries;
 }
 
@@ -127,7 +127,7 @@ static void test_a_part_is_waited_for_and_not_served(void **state)
 static void test_nothing_is_shared(void **state)
 {
     (void)state;
-    char other[WAL_SPOOL_PATH_MAX], data[128], elsewhere[] = "file:///srv/y";
+    char other[AHEAD_PATH_MAX], data[128], elsewhere[] = "file:///srv/y";
     snprintf(data, sizeof(data), "%s/data", root);
     assert_int_equal(mkdir(data, 0700), 0);
     assert_int_equal(wal_spool_open(&policy, root, "42", root, other, NULL), 0);
@@ -147,21 +147,21 @@ static void test_one_helper(void **state)
     (void)state;
     struct wal_name name = segment(NAME), at;
     int64_t age_us;
-    assert_false(wal_spool_read_at(folder, &at, &age_us));
-    wal_spool_write_at(folder, &name);
-    assert_true(wal_spool_read_at(folder, &at, &age_us));
+    assert_false(ahead_read_at(folder, &at, &age_us));
+    ahead_write_at(folder, &name);
+    assert_true(ahead_read_at(folder, &at, &age_us));
     assert_int_equal(wal_name_compare(&at, &name), 0);
     assert_true(age_us < US_PER_MINUTE);
-    int lock = wal_spool_lock(folder);
+    int lock = ahead_lock(folder);
     assert_true(lock >= 0);
-    assert_int_equal(wal_spool_lock(folder), -1);
+    assert_int_equal(ahead_lock(folder), -1);
     close(lock);
-    lock = wal_spool_lock(folder);
+    lock = ahead_lock(folder);
     assert_true(lock >= 0);
     close(lock);
     put_entry(NAME, "", CONTENT);
     put_entry(NAME, ".part", CONTENT);
-    wal_spool_remove_all(folder);
+    ahead_remove_all(folder);
     assert_int_equal(access(folder, F_OK), -1);
 }
 

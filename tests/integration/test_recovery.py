@@ -126,7 +126,7 @@ def test_a_promotion_and_both_timelines(store):
             time.sleep(0.3)
             cluster.snapshot()
             cluster.archive.switch()
-            standby = cluster.serve(cluster.restore("--standby"), "standby")
+            standby = cluster.serve(cluster.restore("--standby"), "standby", wal_retrieve_retry_interval="200ms")
             standby.start()
             time.sleep(0.5)
             seen = max(bank.numbers(cluster.server))

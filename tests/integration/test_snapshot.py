@@ -12,7 +12,7 @@ import pytest
 from cairn import assert_error
 from compare import differences, schema_text, sequence_values, table_sums
 from load import Load
-from pg import clean_environment, own, wait_until
+from pg import MAJOR, clean_environment, own, wait_until
 from snapshots import Beside, Cluster, now, verify
 
 MARKS = "create table marks (n int primary key, at timestamptz not null default clock_timestamp())"
@@ -53,7 +53,9 @@ def assert_same(left, right, database="app"):
     found += differences("sequence", sequence_values(left, database), sequence_values(right, database))
     assert not found, "\n".join(found[:100])
     assert table_sums(left, database), "no table: the comparison proves nothing"
-    assert schema_text(left, database) == schema_text(right, database)
+    major = int(left.value(database, "show server_version_num")) // 10000
+    if major <= MAJOR:  # an older pg_dump refuses
+        assert schema_text(left, database) == schema_text(right, database)
 
 
 # -- a snapshot ------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import time
 import pytest
 from archive import Archive, hex_name, scratch
 from cairn import assert_error
-from pg import Server, as_user, clean_environment, own, wait_until
+from pg import Server, as_user, clean_environment, wait_until
 
 SEGMENT = 16 << 20
 FILL = "create table if not exists t (a int, b text); insert into t select g, md5(g::text) from generate_series(1, 5000) g"

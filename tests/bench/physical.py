@@ -2,7 +2,7 @@
 """Snapshots and WAL against pg_basebackup, pgbackrest and cp, as ratios from one run on this machine.
 
     /usr/bin/python3 tests/bench/physical.py [--store file|s3] [--scale 8] [--segments 200] [--rounds 3]
-                                             [--only snapshot,wal] [--level 1] [--rival-level 1]
+                                             [--only snapshot,push,replay] [--level 1] [--rival-level 1]
 
 Needs a release build (cmake --preset release && ninja -C build/release) and pgbackrest. Every figure is
 the median of the rounds; each round runs the rivals one after the other, in turns the one or the
@@ -24,6 +24,7 @@ from pathlib import Path
 
 from dump import folder_bytes, mb, measure, rounds_in_turns, row
 from archive import Archive
+import pg
 from pg import BINDIR, Server, as_user, clean_environment, own, wait_until
 from repositories import FileRepository, FileStore, S3Repository, S3Store
 from rival import PROCESSES, PgBackRest
@@ -213,6 +214,9 @@ def write_wal(server, segments):
     server.psql("postgres", "select pg_switch_wal()")
 
 
+pg.START_SECONDS = 1800  # a start that replays
+
+
 class Backlog:
     """A server that was halted with its WAL unarchived, and a copy of it from before that WAL."""
 
@@ -300,24 +304,31 @@ class Backlog:
         return seconds
 
 
-def bench_wal(options, store):
+def bench_push(bench, backlog, what):
+    ours, theirs = bench.rounds_of(backlog.push_by_pgcairn, backlog.push_by_pgbackrest)
+    row(f"push {what}, per segment, against pgbackrest", ours[0], theirs[0], 0.5, "ms")
+    no_target(PROCESSORS, ours[1], theirs[1], "ms")
+    stored = sum(bench.archive.repository.sizes(f"{CLUSTER}/wal/").values())
+    no_target("stored size, against the same", mb(stored), mb(bench.rival.stored("archive")), "MB")
+    backlog.make_ready()
+    ours, true = bench.rounds_of(lambda: backlog.idle_calls(bench.archive.command(f"push {CLUSTER} %p")),
+                                 lambda: backlog.idle_calls("/bin/true"))
+    row("a push with nothing left to do, against /bin/true (both through sh)", ours[0], true[0], IDLE_MS / true[0], "ms")
+
+
+def bench_wal(options, store, only):
     server = Server("bench", WAL_CONFIG)
     try:
         bench = Bench(options, store, server)
         server.start()
         backlog = Backlog(bench)
         what = f"of {len(backlog.names)} segments"
-        ours, theirs = bench.rounds_of(backlog.push_by_pgcairn, backlog.push_by_pgbackrest)
-        row(f"push {what}, per segment, against pgbackrest", ours[0], theirs[0], 0.5, "ms")
-        no_target(PROCESSORS, ours[1], theirs[1], "ms")
-        stored = sum(bench.archive.repository.sizes(f"{CLUSTER}/wal/").values())
-        no_target("stored size, against the same", mb(stored), mb(bench.rival.stored("archive")), "MB")
-        backlog.make_ready()
-        ours, true = bench.rounds_of(lambda: backlog.idle_calls(bench.archive.command(f"push {CLUSTER} %p")),
-                                     lambda: backlog.idle_calls("/bin/true"))
-        row("a push with nothing left to do, against /bin/true (both through sh)", ours[0], true[0], IDLE_MS / true[0], "ms")
-        ours, theirs = bench.rounds_of(backlog.replay_by_pgcairn, lambda: backlog.replay(f"cp {backlog.plain}/%f %p"))
-        row(f"replay {what}, against cp from a folder", ours[0], theirs[0], 1.3)
+        if "push" in only:
+            bench_push(bench, backlog, what)
+        if "replay" in only:
+            backlog.push_by_pgcairn()
+            ours, theirs = bench.rounds_of(backlog.replay_by_pgcairn, lambda: backlog.replay(f"cp {backlog.plain}/%f %p"))
+            row(f"replay {what}, against cp from a folder", ours[0], theirs[0], 1.3)
     finally:
         server.stop()
 
@@ -330,7 +341,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--level", type=int, default=1)
     parser.add_argument("--rival-level", type=int, default=1)
-    parser.add_argument("--only", default="snapshot,wal")
+    parser.add_argument("--only", default="snapshot,push,replay")
     options = parser.parse_args()
     if not shutil.which("pgbackrest"):
         sys.exit("physical.py: pgbackrest is missing: apt-get install pgbackrest")
@@ -338,10 +349,11 @@ def main():
     try:
         print(f"Store {options.store}, zstd level {options.level}, pgbackrest's {options.rival_level}.\n", flush=True)
         print("| what | pgcairn | other | ratio | target | |\n|---|---|---|---|---|---|", flush=True)
-        if "snapshot" in options.only.split(","):
+        only = options.only.split(",")
+        if "snapshot" in only:
             bench_snapshot(options, store)
-        if "wal" in options.only.split(","):
-            bench_wal(options, store)
+        if "push" in only or "replay" in only:
+            bench_wal(options, store, only)
     finally:
         store.stop()
 

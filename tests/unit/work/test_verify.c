@@ -225,10 +225,8 @@ static void test_an_early_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_budget),
-        TEST(test_faults),
-        TEST(test_what_was_removed),
-        TEST(test_what_can_not_be_read),
+        TEST(test_budget),           TEST(test_faults),
+        TEST(test_what_was_removed), TEST(test_what_can_not_be_read),
         TEST(test_an_early_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -429,6 +429,8 @@ def test_a_fault_is_remembered_until_it_is_mended(archive):
     assert "a FAULT was found 20" in archive.run("show", "demo", backup).out
     latest = archive.run("restore", "dump", "demo", "latest", "--into", "other", "--dry-run", json_output=True).json
     assert archive.dumps[0] in json.dumps(latest) and backup not in json.dumps(latest)
+    named = archive.run("restore", "dump", "demo", backup, "--into", "other", "--dry-run", expect=None)
+    assert "found a fault in dump" in named.err
     archive.change(key, archive.baseline[key])
     assert archive.verify("--level", 1)["result"] == "pass"
     verified = listed(archive, backup)["verified"]

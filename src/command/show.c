@@ -76,7 +76,21 @@ static void print_snapshot(const json_t *manifest)
     }
 }
 
-static int print_manifest(const json_t *manifest, struct error *err)
+static void print_proof(const struct facts_backup *backup)
+{
+    char at[INSTANT_TEXT_MAX];
+    if (backup->failed_us != INSTANT_NONE)
+        printf("  verified    a FAULT was found %s: pgcairn verify CLUSTER %s\n",
+               instant_format(backup->failed_us, at), backup->id);
+    else if (backup->verified_level > 0)
+        printf("  verified    to level %d, %s\n", backup->verified_level,
+               instant_format(backup->verified_us, at));
+    else
+        printf("  verified    never\n");
+}
+
+static int print_manifest(const json_t *manifest, const struct facts_backup *backup,
+                          struct error *err)
 {
     const json_t *server = json_object_get(manifest, "server");
     char source[UNITS_TEXT_MAX], stored[UNITS_TEXT_MAX];
@@ -92,6 +106,7 @@ static int print_manifest(const json_t *manifest, struct error *err)
            is_snapshot ? "" : " of rows",
            size_format(json_number(manifest, "bytes_stored"), stored),
            json_array_size(json_object_get(manifest, "objects")));
+    print_proof(backup);
     if (is_snapshot)
         print_snapshot(manifest);
     int rc = 0;
@@ -147,7 +162,7 @@ static int show_run(const struct globals *globals, const struct arguments *argum
     if (rc)
         return error_as_unknown(err);
     return globals->json ? command_print_json(json_incref(manifest), err)
-                         : print_manifest(manifest, err);
+                         : print_manifest(manifest, backup, err);
 }
 
 static const struct command_option SHOW_OPTIONS[] = {

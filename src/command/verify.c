@@ -184,6 +184,11 @@ static int run(const struct globals *globals, const struct arguments *arguments,
         return as_told(globals, cluster, &report, err);
     rc = verify(&request, &report, err);
     progress_end(progress);
+    if (rc && report.fault_count > 0) { /* what was found before the end is worth to be known */
+        struct error ignored = ERROR_NONE;
+        print(globals, &report, cluster, &ignored);
+        return rc;
+    }
     if (rc)
         return as_told(globals, cluster, &report, err);
     rc = print_verdict(globals, &report, cluster, err);

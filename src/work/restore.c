@@ -50,6 +50,12 @@ int restore_find_manifest(struct restore *restore, struct error *err)
                           request->policy->cluster);
     }
     snprintf(restore->id, sizeof(restore->id), "%s", backup->id);
+    char found[INSTANT_TEXT_MAX];
+    if (backup->failed_us != INSTANT_NONE)
+        restore_notice(restore,
+                       "warning: a verification found a fault in dump %s %s, so that restoring it "
+                       "may fail (pgcairn verify)",
+                       backup->id, instant_format(backup->failed_us, found));
     return manifest_read(request->repository, BACKUP_DUMP, restore->id, &restore->manifest, err);
 }
 

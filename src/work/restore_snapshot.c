@@ -96,6 +96,12 @@ static int choose(struct snapshot_restore *restore, struct error *err)
                                 "no WAL behind snapshot %s is in the repository: the cluster comes "
                                 "back as it was when the snapshot ended",
                                 anchor->id);
+    char found[INSTANT_TEXT_MAX];
+    if (anchor->failed_us != INSTANT_NONE)
+        snapshot_restore_notice(restore,
+                                "warning: a verification found a fault in snapshot %s %s, so that "
+                                "restoring it may fail (pgcairn verify)",
+                                anchor->id, instant_format(anchor->failed_us, found));
     if (anchor->state == BACKUP_DAMAGED)
         snapshot_restore_notice(restore,
                                 "warning: the server had blocks with wrong checksums when snapshot "

@@ -51,6 +51,20 @@ static int refuse_empty(const struct verifying *verifying, struct error *err)
                       verifying->request->policy->cluster);
 }
 
+/* What was found is told also where it can't be recorded, but then it is not proved. */
+static int record(struct verifying *verifying, bool is_partial, struct error *err)
+{
+    const struct verify_finding finding = {.object = "evidence", .byte = -1};
+    struct error reason = ERROR_NONE;
+    int rc = verify_record(verifying, is_partial, &reason);
+    if (!rc)
+        return 0;
+    error_prefix(&reason, "what was proved could not be recorded");
+    if (reason.code == ERR_CORRUPT || reason.code == ERR_NOT_FOUND)
+        reason.code = ERR_UNKNOWN;
+    return verify_note(verifying, &finding, &reason, NULL, err);
+}
+
 /* What was proved so far stays proved, whatever ended the rest; the store may be gone, though. */
 static int end_early(struct verifying *verifying, const struct error *reason, struct error *err)
 {
@@ -117,9 +131,9 @@ int verify(const struct verify_request *request, struct verify_report *ret_repor
         *err = reason;
     if (rc == ERR_NOT_FOUND)
         return rc;
-    if (rc)
-        return end_early(&verifying, &reason, err);
-    return verify_record(&verifying, false, err);
+    if (!rc)
+        rc = record(&verifying, false, &reason);
+    return rc ? end_early(&verifying, &reason, err) : 0;
 }
 
 /* -- items ----------------------------------------------------------------------------------- */
@@ -159,7 +173,7 @@ static int prove_items(struct verifying *verifying, struct error *err)
         if (!rc)
             rc = prove_one(verifying, &verifying->items[i], err);
         if (!rc && instant_monotonic_us() - verifying->recorded_us >= VERIFY_RECORD_US)
-            rc = verify_record(verifying, true, err);
+            rc = record(verifying, true, err);
     }
     return rc;
 }

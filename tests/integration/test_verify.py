@@ -145,6 +145,7 @@ def test_what_is_whole_passes(archive, level):
     for backup in proofs:
         assert listed(archive, backup)["verified"]["level"] == level
     assert f"level {level} of 20" in archive.run("list", "demo").out
+    assert f"to level {level}, 20" in archive.run("show", "demo", archive.dumps[0]).out
     shown = archive.run("verify", "demo", "--level", level).out
     assert f"demo: pass at level {level}" in shown
 
@@ -425,8 +426,11 @@ def test_a_fault_is_remembered_until_it_is_mended(archive):
     assert listed(archive, backup)["verified"]["failed_at"] and "FAILED 20" in archive.run("list", "demo").out
     # A look that is less deep does not see it, and is therefore as deep as the one that did.
     assert [f["object"] for f in archive.verify("--level", 1, expect=1)["faults"]] == [key]
+    assert "a FAULT was found 20" in archive.run("show", "demo", backup).out
     latest = archive.run("restore", "dump", "demo", "latest", "--into", "other", "--dry-run", json_output=True).json
     assert archive.dumps[0] in json.dumps(latest) and backup not in json.dumps(latest)
+    named = archive.run("restore", "dump", "demo", backup, "--into", "other", "--dry-run", expect=None)
+    assert "found a fault in dump" in named.err
     archive.change(key, archive.baseline[key])
     assert archive.verify("--level", 1)["result"] == "pass"
     verified = listed(archive, backup)["verified"]

@@ -165,8 +165,31 @@ static void test_no_wal(void **state)
     empty(&f);
 }
 
+/* One in which a verification found a fault is taken only when there is no other, or by its name.
+ */
+static void test_faults(void **state)
+{
+    struct fixture f;
+    struct reach_choice choice = {0};
+    struct reach_target target = {.kind = REACH_TIME, .time_us = S(60)};
+    (void)state;
+    fill(&f, false);
+    f.facts.backups[1].failed_us = S(900);
+    assert_int_equal(reach_choose(&f.facts, &f.wal, &target, S(1000), &choice, &test_err), 0);
+    assert_string_equal(choice.anchor->id, "a");
+    f.facts.backups[0].failed_us = S(900);
+    assert_int_equal(reach_choose(&f.facts, &f.wal, &target, S(1000), &choice, &test_err), 0);
+    assert_string_equal(choice.anchor->id, "b");
+    f.facts.backups[0].failed_us = INSTANT_NONE;
+    target.backup_id = "b";
+    assert_int_equal(reach_choose(&f.facts, &f.wal, &target, S(1000), &choice, &test_err), 0);
+    assert_string_equal(choice.anchor->id, "b");
+    empty(&f);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_no_wal)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_no_wal),
+                                       cmocka_unit_test(test_faults)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

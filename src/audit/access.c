@@ -111,3 +111,27 @@ AUDIT_CONTROL(audit_role)
         audit_say(judging, AUDIT_PASS, "%s is no superuser", server->role);
     return 0;
 }
+
+AUDIT_CONTROL(audit_public)
+{
+    (void)err;
+    const struct facts_bucket *bucket = &judging->facts->bucket;
+    if (audit_lacks_repository(judging))
+        return 0;
+    if (!is_bucket(judging)) {
+        audit_say(judging, AUDIT_SKIP, "the repository is a folder");
+        return 0;
+    }
+    if (judging->facts->bucket_problem || !bucket->public_problem)
+        audit_say(judging, AUDIT_UNKNOWN, "it was not asked");
+    else if (*bucket->public_problem)
+        audit_say(judging, AUDIT_UNKNOWN, "%.300s", bucket->public_problem);
+    else
+        audit_say(judging, AUDIT_PASS, "it refuses both");
+    if (bucket->is_listed_publicly)
+        audit_say(judging, AUDIT_FAIL, "anybody can list %s", judging->policy->repository_url);
+    if (bucket->is_read_publicly)
+        audit_say(judging, AUDIT_FAIL, "anybody can read %s/pgcairn.json",
+                  judging->policy->repository_url);
+    return 0;
+}

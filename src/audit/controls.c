@@ -76,6 +76,8 @@ const struct audit_control audit_controls[] = {
      "CC6.1 CC6.3", "A.8.3 A.8.2", "chmod 600, and chown to root or the service's user", audit_file_modes},
     {"ACC-5", "access", AUDIT_LOW, false, "the role can do no more than its jobs need",
      "CC6.3", "A.8.2", "use a role with pg_read_all_data, and one of its own per job that needs more", audit_role},
+    {"ACC-6", "access", AUDIT_CRITICAL, false, "who has no key can neither list nor read the bucket",
+     "CC6.1 CC6.6", "A.8.3 A.5.15", "block public access to the bucket: its policy and its ACLs", audit_public},
 
     {"SCH-1", "schedule", AUDIT_HIGH, false, "the daemon lives",
      "A1.2 CC7.2", "A.8.15", "systemctl start pgcairn", audit_daemon},

@@ -99,6 +99,7 @@ AUDIT_CONTROL(audit_store_tls);
 AUDIT_CONTROL(audit_encrypted);
 AUDIT_CONTROL(audit_file_modes);
 AUDIT_CONTROL(audit_role);
+AUDIT_CONTROL(audit_public);
 AUDIT_CONTROL(audit_daemon);
 AUDIT_CONTROL(audit_clocks);
 AUDIT_CONTROL(audit_policy_changes);

@@ -224,10 +224,13 @@ static const struct field BUCKET[] = {
     INTEGER(facts_bucket, default_lock_days),
     FLAG(facts_bucket, creates_may_race),
     FLAG(facts_bucket, can_delete),
+    FLAG(facts_bucket, is_listed_publicly),
+    FLAG(facts_bucket, is_read_publicly),
     LIST(facts_bucket, rules, rule_count, FACTS_ROWS_MAX, RULE),
     TEXT(facts_bucket, versioning_problem),
     TEXT(facts_bucket, lock_problem),
     TEXT(facts_bucket, rules_problem),
+    TEXT(facts_bucket, public_problem),
     END,
 };
 

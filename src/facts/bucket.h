@@ -29,11 +29,13 @@ struct facts_bucket {
     bool allows_locks;
     bool locks_by_default; /* what nobody asked to lock too */
     int default_lock_days;
-    bool creates_may_race; /* "only if absent" is not one step of the store */
-    bool can_delete;       /* the probe's object, with its versions */
+    bool creates_may_race;                     /* "only if absent" is not one step of the store */
+    bool can_delete;                           /* the probe's object, with its versions */
+    bool is_listed_publicly, is_read_publicly; /* by who has no key */
     struct facts_rule *rules;
     size_t rule_count;
     const char *versioning_problem, *lock_problem, *rules_problem;
+    const char *public_problem; /* NULL where nobody asked */
 };
 
 #endif

@@ -127,6 +127,9 @@ int s3_delete(struct store *store, const char *key, struct error *err);
 int s3_delete_many(struct store *store, char *const *keys, size_t count, store_refused refused,
                    void *context, struct error *err);
 
+/* s3_public.c: whether who has no key may list the repository, or read from it. */
+int s3_ask_publicly(struct s3_store *store, bool *ret_listed, bool *ret_read, struct error *err);
+
 /* s3_traits.c */
 int s3_read_traits(struct store *store, struct store_traits *ret_traits, struct error *err);
 int s3_read_versioning(struct s3_store *store, enum store_versioning *ret_versioning,

@@ -220,6 +220,10 @@ int s3_read_traits(struct store *base, struct store_traits *ret_traits, struct e
         rc = part_failed(read_lock(store, &traits, &reason), &reason, traits.lock_problem, err);
     if (!rc)
         rc = part_failed(read_rules(store, &traits, &reason), &reason, traits.rules_problem, err);
+    if (!rc)
+        rc = part_failed(
+            s3_ask_publicly(store, &traits.is_listed_publicly, &traits.is_read_publicly, &reason),
+            &reason, traits.public_problem, err);
     if (rc)
         store_traits_clear(&traits);
     else

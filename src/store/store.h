@@ -184,9 +184,10 @@ struct store_traits {
     bool creates_may_race; /* STORE_IF_ABSENT is a look and a write here, not one step; known after
                               the first such write */
     int64_t clock_offset_us; /* the store's clock less ours, to a second; INSTANT_NONE: not known */
+    bool is_listed_publicly, is_read_publicly; /* by who has no key */
     struct store_rule *rules;
     size_t rule_count;
-    char versioning_problem[512], lock_problem[512], rules_problem[512];
+    char versioning_problem[512], lock_problem[512], rules_problem[512], public_problem[512];
 };
 
 int store_read_traits(struct store *store, struct store_traits *ret_traits, struct error *err);

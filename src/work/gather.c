@@ -174,9 +174,12 @@ static int read_bucket(const struct policy *policy, struct repository *repositor
         .default_lock_days = traits.default_lock_days,
         .creates_may_race = traits.creates_may_race,
         .can_delete = has_deleted(facts),
+        .is_listed_publicly = traits.is_listed_publicly,
+        .is_read_publicly = traits.is_read_publicly,
         .versioning_problem = own(traits.versioning_problem, &failed),
         .lock_problem = own(traits.lock_problem, &failed),
         .rules_problem = own(traits.rules_problem, &failed),
+        .public_problem = own(traits.public_problem, &failed),
     };
     int rc = copy_rules(&traits, &facts->bucket, err);
     store_traits_clear(&traits);

@@ -175,6 +175,20 @@ def test_a_new_database_is_found(archive):
         archive.server.dropdb("shop")
 
 
+@pytest.mark.stores("s3")
+def test_a_public_bucket_is_found(archive):
+    assert finding(audit(archive), "ACC-6")["status"] == "PASS"
+    bucket = archive.repository.bucket
+    statement = {"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject", "s3:ListBucket"],
+                 "Resource": [f"arn:aws:s3:::{bucket.name}", f"arn:aws:s3:::{bucket.name}/*"]}
+    bucket.request("PUT", query={"policy": ""}, body=json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode())
+    try:
+        found = bad(audit(archive, expect=1))["ACC-6"]
+    finally:
+        bucket.request("DELETE", query={"policy": ""})
+    assert "anybody can list" in found and "pgcairn.json" in found
+
+
 def test_an_unreadable_repository_is_unknown(archive):
     archive.hide()
     try:

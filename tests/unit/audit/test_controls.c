@@ -518,6 +518,22 @@ static void asks_for_sse(struct world *world)
     world->policy->s3.sse = S3_SSE_AES256;
 }
 
+static void public_list(struct world *world)
+{
+    world->facts.bucket.is_listed_publicly = true;
+}
+
+static void public_read(struct world *world)
+{
+    world->facts.bucket.is_read_publicly = true;
+}
+
+static void public_unknown(struct world *world)
+{
+    free((void *)(uintptr_t)world->facts.bucket.public_problem);
+    world->facts.bucket.public_problem = copy("it answers 301");
+}
+
 static void writable_file(struct world *world)
 {
     world->facts.files[0].mode = 0666;
@@ -763,6 +779,12 @@ static const struct {
     {"ACC-4", AUDIT_FAIL, "belongs to another user", foreign_file, NULL},
     {"ACC-5", AUDIT_PASS, "backup is no superuser", nothing, NULL},
     {"ACC-5", AUDIT_WARN, "backup is a superuser", superuser, NULL},
+    {"ACC-6", AUDIT_PASS, "it refuses both", nothing, WORLD_BUCKET},
+    {"ACC-6", AUDIT_SKIP, "the repository is a folder", nothing, NULL},
+    {"ACC-6", AUDIT_FAIL, "anybody can list s3://bucket/p", public_list, WORLD_BUCKET},
+    {"ACC-6", AUDIT_FAIL, "anybody can read s3://bucket/p/pgcairn.json", public_read, WORLD_BUCKET},
+    {"ACC-6", AUDIT_UNKNOWN, "it answers 301", public_unknown, WORLD_BUCKET},
+    {"ACC-6", AUDIT_UNKNOWN, "it was not asked", bucket_unreadable, WORLD_BUCKET},
     {"SCH-1", AUDIT_PASS, "its last sign of life was 30s ago", nothing, NULL},
     {"SCH-1", AUDIT_FAIL, "its last sign of life was 2h ago", dead_daemon, NULL},
     {"SCH-1", AUDIT_WARN, "no daemon ever ran here", no_daemon, NULL},

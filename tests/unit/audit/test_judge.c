@@ -75,8 +75,9 @@ static const struct {
     void (*lose)(struct world *world);
     const char *unknown; /* the controls that are UNKNOWN then, all of them and no other */
 } LOSSES[] = {
-    {lose_repository, "COV-1 COV-2 COV-3 FRQ-1 FRQ-2 WAL-1 WAL-2 WAL-3 RET-1 RET-2 RET-3 RET-4 "
-                      "RET-5 RET-6 INT-1 INT-2 INT-3 INT-4 INT-5 INT-7 RST-1 RST-2 RST-3 SCH-3 "},
+    {lose_repository,
+     "COV-1 COV-2 COV-3 FRQ-1 FRQ-2 WAL-1 WAL-2 WAL-3 RET-1 RET-2 RET-3 RET-4 "
+     "RET-5 RET-6 INT-1 INT-2 INT-3 INT-4 INT-5 INT-7 RST-1 RST-2 RST-3 ACC-6 SCH-3 "},
     {lose_server, "COV-1 WAL-4 INT-6 ACC-1 ACC-5 SCH-2 MNT-1 MNT-2 MNT-3 MNT-4 "},
     {lose_journal, "FRQ-3 SCH-1 SCH-4 "},
     {lose_evidence, "FRQ-2 RET-1 INT-3 INT-5 INT-7 RST-1 RST-2 RST-3 SCH-3 "},

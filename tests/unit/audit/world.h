@@ -274,7 +274,8 @@ static inline void world_bucket(struct facts_audit *facts)
                                           .rules = calloc(1, sizeof(struct facts_rule)),
                                           .versioning_problem = copy(""),
                                           .lock_problem = copy(""),
-                                          .rules_problem = copy("")};
+                                          .rules_problem = copy(""),
+                                          .public_problem = copy("")};
     assert_non_null(facts->bucket.rules);
 }
 

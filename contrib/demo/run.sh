@@ -6,8 +6,9 @@
 # Installs what is needed, builds, starts a throw-away PostgreSQL with an application's database that
 # archives its WAL through pgcairn, and runs the jobs of a policy once. Restores the dump into a new
 # database and proves the two equal. Then somebody drops a table: the whole server is recovered to the
-# second before, and that is proved too. Shows what is kept and what runs next, and cleans up, also
-# when it is interrupted. Root or a user with sudo; neither PostgreSQL nor pgcairn runs as root.
+# second before, and that is proved too. Then what is stored is verified, drills bring a snapshot and a
+# dump back to life, and an audit says what it all comes to. Cleans up, also when it is interrupted.
+# Root or a user with sudo; neither PostgreSQL nor pgcairn runs as root.
 set -eu
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
@@ -170,6 +171,11 @@ jobs:
   weekly:  {type: snapshot, schedule: "0 3 * * sun", keep: {within: 90d, last: 2}}
   tidy:    {type: vacuum,   schedule: "30 4 * * sun", analyze: true, budget: 2h}
   prune:   {type: prune,    schedule: "15 5 * * *"}
+  verify:  {type: verify,   schedule: "0 12 * * *",  level: 3}
+  drill:   {type: drill,    schedule: "0 6 * * mon", of: weekly, rto: 10m,
+            assertions: [{sql: select count(*) = 10000 from orders}]}
+  try:     {type: drill,    schedule: "0 6 * * tue", of: nightly}
+  audit:   {type: audit,    schedule: "0 7 * * *"}
 END
 cat "$PGCAIRN_POLICY"
 
@@ -288,6 +294,25 @@ echo "counts and checksums they had at $moment"
 unset PGPORT
 stop_server "$recovered"
 recovered=""
+
+step "Proof: is every byte that is stored what it was, every segment there?"
+$psql -d app -c "create table orders as select g as id, now() as placed_at from generate_series(1, 10000) g"
+show run demo/wal
+show verify demo --level 3
+
+step "Proof: does it come back to life? A snapshot with its WAL, then a dump, on scratch servers"
+show drill demo/drill
+show drill demo/try
+
+step "What an auditor gets"
+show run demo/audit
+show audit demo
+as_server "$pgcairn" audit demo --format html >"$folder/audit.html"
+if [ -n "${PGCAIRN_DEMO_KEEP:-}" ]; then
+    cp "$folder/audit.html" "$PGCAIRN_DEMO_KEEP"
+fi
+echo
+echo "the same to print: $(wc -c <"$folder/audit.html") bytes of HTML"
 
 step "What runs next"
 show schedule -n 2

@@ -15,12 +15,14 @@
     X(COMMAND_CHECK)            \
     X(COMMAND_DAEMON)           \
     X(COMMAND_RUN)              \
+    X(COMMAND_DRILL)            \
     X(COMMAND_STATUS)           \
     X(COMMAND_LIST_BACKUPS)     \
     X(COMMAND_SHOW)             \
     X(COMMAND_RESTORE_DUMP)     \
     X(COMMAND_RESTORE_SNAPSHOT) \
     X(COMMAND_EXPORT)           \
+    X(COMMAND_VERIFY)           \
     X(COMMAND_PRUNE)            \
     X(COMMAND_SIMULATE)         \
     X(COMMAND_AUDIT)            \

@@ -13,6 +13,8 @@
 #include "retention/retention.h"
 #include "work/open_repository.h"
 
+enum { PROOF_TEXT_MAX = 32 };
+
 static json_t *keep_of(const struct retention_decision *decision)
 {
     if (!decision)
@@ -31,8 +33,9 @@ static json_t *databases_of(const struct facts_backup *backup)
 
 static json_t *verified_of(const struct facts_backup *backup)
 {
-    return json_pack("{s:i, s:o}", "level", backup->verified_level, "at",
-                     json_instant(backup->verified_us));
+    return json_pack("{s:i, s:o, s:o}", "level", backup->verified_level, "at",
+                     json_instant(backup->verified_us), "failed_at",
+                     json_instant(backup->failed_us));
 }
 
 static json_t *backup_json(const struct facts *facts, const struct facts_backup *backup,
@@ -48,16 +51,29 @@ static json_t *backup_json(const struct facts *facts, const struct facts_backup 
         verified_of(backup), "keep", keep_of(decision));
 }
 
+/* "level 2 of 2026-11-28" */
+static void describe_proof(const struct facts_backup *backup, char text[PROOF_TEXT_MAX])
+{
+    char at[INSTANT_TEXT_MAX];
+    bool has_failed = backup->failed_us != INSTANT_NONE;
+    instant_format(has_failed ? backup->failed_us : backup->verified_us, at);
+    if (has_failed)
+        snprintf(text, PROOF_TEXT_MAX, "FAILED %.10s", at);
+    else if (backup->verified_level > 0)
+        snprintf(text, PROOF_TEXT_MAX, "level %d of %.10s", backup->verified_level, at);
+    else
+        snprintf(text, PROOF_TEXT_MAX, "never");
+}
+
 static int row(struct table *table, const struct facts *facts, const struct facts_backup *backup,
                const struct retention_decision *decision, struct error *err)
 {
     char started[INSTANT_TEXT_MAX], source[UNITS_TEXT_MAX], stored[UNITS_TEXT_MAX];
-    char until[INSTANT_TEXT_MAX], keep[512], level[16];
+    char until[INSTANT_TEXT_MAX], keep[512], proof[PROOF_TEXT_MAX];
     instant_format(backup->started_us, started);
     size_format(backup->bytes_source, source);
     size_format(backup->bytes_stored, stored);
-    snprintf(level, sizeof(level), backup->verified_level ? "level %d" : "never",
-             backup->verified_level);
+    describe_proof(backup, proof);
     bool dated = decision && decision->until_us != INSTANT_NONE;
     snprintf(keep, sizeof(keep), "%s%s%s%s",
              decision && decision->action == RETENTION_DELETE ? "goes at the next prune: " : "",
@@ -65,7 +81,7 @@ static int row(struct table *table, const struct facts *facts, const struct fact
              dated ? instant_format(decision->until_us, until) : "");
     return table_row(table, err, facts->cluster, backup->id, backup_kind_name(backup->kind),
                      backup->job ? backup->job : "", backup_state_name(backup->state), started,
-                     source, stored, level, keep);
+                     source, stored, proof, keep);
 }
 
 /* What is listed, of all clusters: a table or a JSON list of backups, and the WAL. */

@@ -103,6 +103,28 @@ static void add_wal(struct buf *out, const struct policy_job *job)
         buf_addf(out, "    spool_limit: %s\n", size_format(job->spool_limit, size));
 }
 
+static void add_drill(struct buf *out, const struct policy_job *job)
+{
+    buf_addf(out, "    of: %s\n", job->of ? job->of : "");
+    if (job->rto_us) {
+        add_duration(out, "    rto", job->rto_us);
+        buf_add_text(out, "\n");
+    }
+    if (job->scratch)
+        buf_addf(out, "    scratch: %s\n", job->scratch);
+    if (job->assertion_count)
+        buf_add_text(out, "    assertions:\n");
+    for (size_t i = 0; i < job->assertion_count; i++) {
+        buf_add_text(out, "      - sql: ");
+        add_quoted(out, job->assertions[i].sql);
+        if (job->assertions[i].database) {
+            buf_add_text(out, "\n        database: ");
+            add_quoted(out, job->assertions[i].database);
+        }
+        buf_add_text(out, "\n");
+    }
+}
+
 static int add_job(struct buf *out, const struct policy_job *job, struct error *err)
 {
     int rc = 0;
@@ -122,6 +144,8 @@ static int add_job(struct buf *out, const struct policy_job *job, struct error *
         add_vacuum(out, job);
     if (job->type == JOB_WAL)
         add_wal(out, job);
+    if (job->type == JOB_DRILL)
+        add_drill(out, job);
     if (job->connection)
         rc = add_connection(out, "    ", job->connection, err);
     buf_addf(out, "    retries: %d\n", job->retries);

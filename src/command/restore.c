@@ -52,6 +52,7 @@ static int fill_request(const struct arguments *arguments, struct restore_reques
     request->tables = argument_list(arguments, "table");
     request->no_owner = argument_flag(arguments, "no-owner");
     request->no_privileges = argument_flag(arguments, "no-privileges");
+    request->no_tablespaces = argument_flag(arguments, "no-tablespaces");
     request->role = argument_text(arguments, "role");
     request->no_analyze = argument_flag(arguments, "no-analyze");
     request->no_counts = argument_flag(arguments, "no-counts");
@@ -164,6 +165,7 @@ static const struct command_option RESTORE_OPTIONS[] = {
      "only these tables, as psql patterns: '\"Models\"', 'audit.*'"},
     {"no-owner", OPTION_FLAG, NULL, "everything belongs to the role that restores"},
     {"no-privileges", OPTION_FLAG, NULL, "leave out GRANT and REVOKE"},
+    {"no-tablespaces", OPTION_FLAG, NULL, "everything goes into the default tablespace"},
     {"role", OPTION_TEXT, "R", "restore as this role (SET ROLE)"},
     {"globals", OPTION_TEXT, "none|missing", "create roles that are missing (default), or none"},
     {"jobs", OPTION_TEXT, "N", "connections that load and index at once (default 4)"},

@@ -9,6 +9,7 @@
 #include "command/policy_stdin.h"
 #include "command/progress.h"
 #include "command/times.h"
+#include "work/drill.h"
 #include "work/run.h"
 #include "work/vacuum_report.h"
 
@@ -124,6 +125,8 @@ static int print_outcome(const struct globals *globals, const struct policy_job 
         print_rc = command_print_json(run_report_json(report), &print);
     else if (job->type == JOB_VACUUM && report->details)
         print_rc = vacuum_report_text(report->details, stdout, &print);
+    else if (job->type == JOB_DRILL && report->details)
+        drill_report_text(report->details, stdout);
     if (!globals->json && rc == 0)
         print_report(&report->run);
     if (!rc && print_rc)
@@ -209,6 +212,36 @@ static int command_run_job(const struct globals *globals, const struct arguments
     rc = print_outcome(globals, request.job, &report, rc, err);
     return rc ? error_prefix(err, "%s", arguments->words.items[0]) : 0;
 }
+
+/* -- drill: the same for one type of job --------------------------------------------------- */
+
+static int command_run_drill(const struct globals *globals, const struct arguments *arguments,
+                             struct error *err)
+{
+    _cleanup_(policy_set_freep) struct policy_set *set = NULL;
+    const struct policy *policy;
+    const struct policy_job *job;
+    const char *name = arguments->words.items[0];
+    int rc = opened_job(globals, name, &set, &policy, &job, err);
+    if (rc)
+        return rc;
+    if (job->type == JOB_DRILL)
+        return command_run_job(globals, arguments, err);
+    error_set(err, ERR_USAGE, "%s is a job of type %s, not drill", name, job_type_name(job->type));
+    return error_hint(err, "give the policy one: drill: {type: drill, of: %s}", job->name);
+}
+
+const struct command COMMAND_DRILL = {
+    .name = "drill",
+    .usage = "CLUSTER/JOB",
+    .summary = "restore a backup into a scratch server and ask whether all is there",
+    .examples = "  pgcairn drill automatos/drill\n"
+                "  pgcairn --json drill automatos/drill",
+    .min_words = 1,
+    .max_words = 1,
+    .options = OPTIONS,
+    .run = command_run_drill,
+};
 
 const struct command COMMAND_RUN = {
     .name = "run",

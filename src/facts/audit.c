@@ -92,6 +92,7 @@ static const struct field BACKUP[] = {
     INTEGER(facts_backup, verified_level),
     INSTANT(facts_backup, "verified_at", verified_us),
     INSTANT(facts_backup, "locked_until", locked_until_us),
+    INSTANT(facts_backup, "failed_at", failed_us),
     INSTANT(facts_backup, "drilled_at", drilled_us),
     END,
 };

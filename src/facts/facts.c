@@ -67,6 +67,7 @@ int facts_add_backup(struct facts *facts, struct facts_backup **ret_backup, stru
         .completed_us = INSTANT_NONE,
         .newest_us = INSTANT_NONE,
         .verified_us = INSTANT_NONE,
+        .failed_us = INSTANT_NONE,
         .locked_until_us = INSTANT_NONE,
         .drilled_us = INSTANT_NONE,
     };

@@ -60,6 +60,8 @@ struct facts_backup {
     struct facts_position position; /* of a snapshot */
     int verified_level;             /* 0 = never verified, 1..3 */
     int64_t verified_us;
+    int64_t failed_us;       /* when a verification found a fault in it; INSTANT_NONE: never, or it
+                                has passed as deep a one since */
     int64_t locked_until_us; /* object lock; INSTANT_NONE when none */
     int64_t drilled_us;      /* last drill passed; INSTANT_NONE when never */
 };
@@ -71,6 +73,13 @@ struct facts_hold {
     char *reason;
     int64_t created_us;
     int64_t expires_us; /* INSTANT_NONE = never */
+};
+
+/* How much the last prune left, for a listing that shows much less since may lie. */
+struct facts_left {
+    bool is_known;
+    int64_t at_us;
+    int64_t dumps, snapshots, wal_segments;
 };
 
 struct facts {
@@ -86,6 +95,7 @@ struct facts {
     struct facts_wal *wals; /* one per system identifier; none when WAL was not looked at */
     size_t wal_count;
     size_t wal_allocated;
+    struct facts_left left;
 };
 
 void facts_clear(struct facts *facts);

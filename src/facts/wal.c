@@ -106,6 +106,48 @@ int facts_wal_add_segment(struct facts_wal *wal, struct facts_wal_timeline *time
     return rc;
 }
 
+/* The range loses an end or falls in two. */
+static int split(struct facts_wal_timeline *timeline, struct facts_wal_range *range,
+                 uint64_t number, int64_t before_us, int64_t stored_us, struct error *err)
+{
+    size_t index = (size_t)(range - timeline->ranges);
+    struct facts_wal_range before = *range, behind = *range;
+    before.last = number - 1;
+    before.last_stored_us = before_us;
+    behind.first = number + 1;
+    behind.first_stored_us = stored_us;
+    bool has_before = number > range->first, has_behind = number < range->last;
+    int rc = has_before && has_behind
+                 ? grow(&timeline->ranges, timeline->range_count, &timeline->range_allocated,
+                        sizeof(*timeline->ranges), FACTS_WAL_RANGES_MAX,
+                        "gaps in the WAL of a timeline", err)
+                 : 0;
+    if (rc)
+        return rc;
+    size_t parts = (size_t)has_before + has_behind;
+    struct facts_wal_range *at = &timeline->ranges[index];
+    memmove(at + parts, at + 1, (timeline->range_count - index - 1) * sizeof(*at));
+    timeline->range_count = timeline->range_count - 1 + parts;
+    if (has_before)
+        *at++ = before;
+    if (has_behind)
+        *at = behind;
+    return 0;
+}
+
+int facts_wal_drop_segment(struct facts_wal *wal, const struct wal_name *name, int64_t before_us,
+                           int64_t stored_us, struct error *err)
+{
+    uint64_t number = wal_segment_number(name, wal->segment_size);
+    for (size_t i = 0; i < wal->timeline_count; i++) {
+        struct facts_wal_timeline *timeline = &wal->timelines[i];
+        for (size_t r = 0; timeline->timeline == name->timeline && r < timeline->range_count; r++)
+            if (number >= timeline->ranges[r].first && number <= timeline->ranges[r].last)
+                return split(timeline, &timeline->ranges[r], number, before_us, stored_us, err);
+    }
+    return 0;
+}
+
 int facts_wal_add_mark(struct facts_wal_timeline *timeline, int64_t time_us, uint64_t lsn,
                        struct error *err)
 {

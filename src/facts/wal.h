@@ -81,6 +81,10 @@ int facts_wal_add_timeline(struct facts_wal *wal, uint32_t timeline,
 int facts_wal_add_segment(struct facts_wal *wal, struct facts_wal_timeline *timeline,
                           const struct wal_name *name, int64_t stored_us, int64_t bytes,
                           struct error *err);
+/* As if it were not stored, because it is of no use. before_us: when the one before it was stored;
+ * stored_us: when it was. */
+int facts_wal_drop_segment(struct facts_wal *wal, const struct wal_name *name, int64_t before_us,
+                           int64_t stored_us, struct error *err);
 void facts_wal_add_fault(struct facts_wal *wal, const struct wal_name *name);
 int facts_wal_add_mark(struct facts_wal_timeline *timeline, int64_t time_us, uint64_t lsn,
                        struct error *err);

@@ -16,8 +16,8 @@
     X(FEATURE_PRUNE, true)    /* jobs of type prune */                      \
     X(FEATURE_WAL, true)      /* jobs of type wal */                        \
     X(FEATURE_SNAPSHOT, true) /* jobs of type snapshot */                   \
-    X(FEATURE_VERIFY, false)  /* jobs of type verify, require_verified */   \
-    X(FEATURE_DRILL, false)   /* jobs of type drill, rto */                 \
+    X(FEATURE_VERIFY, true)   /* jobs of type verify, require_verified */   \
+    X(FEATURE_DRILL, true)    /* jobs of type drill */                      \
     X(FEATURE_AUDIT, true)    /* jobs of type audit */                      \
     X(FEATURE_S3, true)       /* s3:// repositories */                      \
     X(FEATURE_NOTIFY, false)  /* telling people */                          \

@@ -5,7 +5,7 @@
 #include "policy/keys.h"
 #include "policy/problems.h"
 
-enum { JOB_NAME_MAX = 63 };
+enum { JOB_NAME_MAX = 63, LEVEL_DEFAULT = 2 /* of a verify job */ };
 
 static bool is_name(const char *text)
 {
@@ -126,7 +126,9 @@ static int read_job(struct reader *reader, const struct document_node *name,
     reader->job_unavailable = false;
     int rc = read_type(reader, name, map, job);
     if (!rc && !job->jobs)
-        job->jobs = job->type == JOB_DUMP ? 2 : 1;
+        job->jobs = job->type == JOB_DUMP || job->type == JOB_VERIFY ? 2 : 1;
+    if (!rc)
+        job->level = LEVEL_DEFAULT;
     if (!rc)
         rc = section_read(reader, &section_job, map, job);
     if (!rc)

@@ -4,10 +4,12 @@
 
 #include "base/instant.h"
 #include "base/units.h"
+#include "policy/drill.h"
 
 #define IN_POLICY(field) offsetof(struct policy, field)
 #define IN_JOB(field) offsetof(struct policy_job, field)
 #define IN_S3(field) offsetof(struct policy_s3, field)
+#define IN_ASSERTION(field) offsetof(struct policy_assertion, field)
 #define IN_KEEP(field) offsetof(struct keep_rules, field)
 
 enum { SLOT_NAME_MAX = 63 };
@@ -188,10 +190,11 @@ static const struct key DEFAULT_KEYS[] = {
 const struct section section_defaults = {"defaults", DEFAULT_KEYS, ARRAY_SIZE(DEFAULT_KEYS), NULL};
 
 static const struct key ASSERTION_KEYS[] = {
-    {.name = "sql", .type = VALUE_TEXT, .offset = NOWHERE},
+    {.name = "sql", .type = VALUE_TEXT, .offset = IN_ASSERTION(sql)},
+    {.name = "database", .type = VALUE_TEXT, .offset = IN_ASSERTION(database)},
 };
-static const struct section SECTION_ASSERTION = {"assertions", ASSERTION_KEYS,
-                                                 ARRAY_SIZE(ASSERTION_KEYS), NULL};
+const struct section section_assertion = {"assertions", ASSERTION_KEYS, ARRAY_SIZE(ASSERTION_KEYS),
+                                          NULL};
 
 #define KEEP_COUNT(word)                                                                       \
     {                                                                                          \
@@ -240,7 +243,13 @@ static const struct key JOB_KEYS[] = {
      .offset = IN_JOB(budget_us),
      .low = US_PER_SECOND,
      .high = 7 * US_PER_DAY,
-     .job_types = FOR(JOB_VACUUM)},
+     .job_types = FOR(JOB_VACUUM) | FOR(JOB_VERIFY)},
+    {.name = "level",
+     .type = VALUE_INTEGER,
+     .offset = IN_JOB(level),
+     .low = 1,
+     .high = 3,
+     .job_types = FOR(JOB_VERIFY)},
     {.name = "tables", .type = VALUE_TEXTS, .offset = IN_JOB(tables), .job_types = FOR(JOB_VACUUM)},
     {.name = "mode",
      .type = VALUE_WORD,
@@ -264,22 +273,23 @@ static const struct key JOB_KEYS[] = {
      .high = INT64_C(1000000000000000),
      .job_types = FOR(JOB_WAL)},
     {.name = "of",
-     .type = VALUE_TEXT,
+     .type = VALUE_OWN,
      .offset = NOWHERE,
-     .feature = FEATURE_DRILL,
+     .read = drill_read_of,
      .job_types = FOR(JOB_DRILL)},
     {.name = "assertions",
-     .type = VALUE_SECTIONS,
+     .type = VALUE_OWN,
      .offset = NOWHERE,
-     .feature = FEATURE_DRILL,
-     .section = &SECTION_ASSERTION,
+     .section = &section_assertion,
+     .read = drill_read_assertions,
      .job_types = FOR(JOB_DRILL)},
     {.name = "rto",
      .type = VALUE_DURATION,
-     .offset = NOWHERE,
-     .feature = FEATURE_DRILL,
+     .offset = IN_JOB(rto_us),
      .low = US_PER_SECOND,
-     .high = 30 * US_PER_DAY},
+     .high = 30 * US_PER_DAY,
+     .job_types = FOR(JOB_DRILL)},
+    {.name = "scratch", .type = VALUE_PATH, .offset = IN_JOB(scratch), .job_types = FOR(JOB_DRILL)},
     {.name = "require_verified",
      .type = VALUE_INTEGER,
      .offset = IN_JOB(require_verified),

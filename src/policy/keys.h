@@ -64,7 +64,8 @@ struct section {
     const struct section *also; /* further keys of the same struct; NULL when none */
 };
 
-extern const struct section section_policy, section_defaults, section_job, section_keep;
+extern const struct section section_policy, section_defaults, section_job, section_keep,
+    section_assertion;
 
 int section_read(struct reader *reader, const struct section *section,
                  const struct document_node *map, void *target);

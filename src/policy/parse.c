@@ -4,6 +4,7 @@
 
 #include "base/instant.h"
 #include "policy/connection.h"
+#include "policy/drill.h"
 #include "policy/expand.h"
 #include "policy/keys.h"
 #include "policy/problems.h"
@@ -148,7 +149,7 @@ static int read_policy(struct reader *reader, const struct document_node *root)
     set_places(reader->policy, root);
     if (!rc && jobs)
         rc = read_jobs(reader, map_key(root, "jobs"), jobs, &defaults);
-    return rc;
+    return rc ? rc : drill_check(reader);
 }
 
 static int hash_text(const char *text, size_t length, char ret_hex[65], struct error *err)

@@ -51,6 +51,13 @@ static void job_clear(struct policy_job *job)
     free(job->timezone);
     free_secret(job->connection);
     free(job->slot);
+    free(job->of);
+    free(job->scratch);
+    for (size_t i = 0; i < job->assertion_count; i++) {
+        free(job->assertions[i].sql);
+        free(job->assertions[i].database);
+    }
+    free(job->assertions);
     strv_clear(&job->tables);
 }
 

@@ -61,6 +61,13 @@ struct keep_rules {
     int line; /* of `keep:`, 1-based; 0 when absent */
 };
 
+/* What must be true of a database that was restored by a drill. */
+struct policy_assertion {
+    char *sql;      /* one row, whose first column is true */
+    char *database; /* NULL: the one that the policy's connection names */
+    int line;
+};
+
 struct policy_job {
     char *name;
     enum job_type type;
@@ -81,13 +88,21 @@ struct policy_job {
     int jobs;         /* workers; cut to max_connections */
     /* vacuum */
     bool analyze;
-    int64_t budget_us;  /* 0 = no budget */
+    int64_t budget_us;  /* 0 = no budget; of verify too */
     struct strv tables; /* psql patterns; empty = all that need it */
     /* wal; what is not set by mode receive is not looked at by mode push */
     enum wal_mode mode;
     char *slot; /* NULL: named after the cluster */
     enum wal_acknowledge acknowledge;
     int64_t spool_limit; /* bytes; 0: the receiver's own */
+    /* drill */
+    char *of; /* the job whose backups are restored */
+    int of_line;
+    struct policy_assertion *assertions;
+    size_t assertion_count;
+    int64_t rto_us; /* the longest that a restore may take until the server answers; 0: any time */
+    char *scratch;  /* where restores are tried out; NULL: in the state folder */
+    int level;      /* verify: 1..3 */
     /* verified level demanded before an item counts (prune); 0 = none */
     int require_verified;
 };

@@ -295,9 +295,12 @@ static const struct section *search_sections(const struct section *in, const str
 /* Where else the name is a key: the section one should have written it in. */
 static const char *other_section(const struct section *from, const char *name)
 {
-    const struct section *found = search_sections(&section_job, from, name);
+    bool is_of_repository = strncmp(from->name, "repository", strlen("repository")) == 0;
+    const struct section *near = is_of_repository ? &section_policy : &section_job;
+    const struct section *far = is_of_repository ? &section_job : &section_policy;
+    const struct section *found = search_sections(near, from, name);
     if (!found)
-        found = search_sections(&section_policy, from, name);
+        found = search_sections(far, from, name);
     if (found == &section_job)
         return "a job";
     return found == &section_policy ? "the top of the file" : found ? found->name : NULL;

@@ -2,12 +2,15 @@
 
 #include <string.h>
 
+#include "base/json.h"
 #include "base/strv.h"
 #include "repository/backup.h"
+#include "repository/evidence.h"
 #include "repository/holds.h"
 #include "repository/locks.h"
 #include "repository/look.h"
 #include "repository/manifest.h"
+#include "repository/proof.h"
 
 struct reading {
     struct look look;
@@ -57,6 +60,46 @@ static int read_kind(struct repository *repository, struct reading *reading, enu
     return rc ? rc : store_list(repository->store, prefix, true, visit_backup, reading, err);
 }
 
+/* Evidence that is damaged leaves the facts incomplete, so that nothing is deleted; one that could
+ * not be asked for is an error. */
+static int mind_evidence(struct facts *facts, const struct error *reason, struct error *err)
+{
+    if (reason->code != ERR_CORRUPT) {
+        if (reason->code && err)
+            *err = *reason;
+        return reason->code;
+    }
+    facts->complete = false;
+    if (!facts->problem && !(facts->problem = strdup(reason->message)))
+        return error_no_memory(err);
+    return 0;
+}
+
+/* Without a proof that can be read nothing tells which backups have a fault. */
+static int read_proof(struct repository *repository, struct facts *facts, struct error *err)
+{
+    _cleanup_(proof_clear) struct proof proof = {0};
+    struct error reason = ERROR_NONE;
+    if (proof_read(repository, &proof, &reason) == 0)
+        proof_apply(&proof, facts);
+    return mind_evidence(facts, &reason, err);
+}
+
+/* Which backups have passed a drill, by the newest record of one. */
+static int read_drills(struct repository *repository, struct facts *facts, struct error *err)
+{
+    _cleanup_(json_release) json_t *record = NULL;
+    struct error reason = ERROR_NONE;
+    int64_t number;
+    int rc = evidence_find_newest(repository, "drill", &number, &record, &reason);
+    const json_t *passed = json_object_get(json_object_get(record, "body"), "passed");
+    for (size_t i = 0; !rc && i < facts->backup_count; i++)
+        if (json_object_get(passed, facts->backups[i].id))
+            rc = json_take_instant(passed, facts->backups[i].id, &facts->backups[i].drilled_us,
+                                   &reason);
+    return mind_evidence(facts, &reason, err);
+}
+
 int catalogue_read(struct repository *repository, int64_t now_us, struct facts *ret_facts,
                    struct error *err)
 {
@@ -71,6 +114,10 @@ int catalogue_read(struct repository *repository, int64_t now_us, struct facts *
         rc = read_kind(repository, &reading, BACKUP_SNAPSHOT, err);
     if (!rc)
         rc = hold_read_all(repository, &facts, err);
+    if (!rc && facts.backup_count)
+        rc = read_proof(repository, &facts, err);
+    if (!rc && facts.backup_count)
+        rc = read_drills(repository, &facts, err);
     look_clear(&reading.look);
     if (rc)
         facts_clear(&facts);
@@ -82,7 +129,7 @@ int catalogue_read(struct repository *repository, int64_t now_us, struct facts *
 const struct facts_backup *catalogue_find(const struct facts *facts, const char *id_or_latest,
                                           enum backup_kind kind)
 {
-    const struct facts_backup *found = NULL;
+    const struct facts_backup *found = NULL, *faulty = NULL;
     bool latest = strcmp(id_or_latest, "latest") == 0;
     for (size_t i = 0; i < facts->backup_count; i++) {
         const struct facts_backup *backup = &facts->backups[i];
@@ -90,9 +137,10 @@ const struct facts_backup *catalogue_find(const struct facts *facts, const char 
             continue;
         if (!latest && strcmp(backup->id, id_or_latest) == 0)
             return backup;
+        const struct facts_backup **place = backup->failed_us == INSTANT_NONE ? &found : &faulty;
         if (latest && backup->state == BACKUP_GOOD &&
-            (!found || backup->completed_us > found->completed_us))
-            found = backup;
+            (!*place || backup->completed_us > (*place)->completed_us))
+            *place = backup;
     }
-    return found;
+    return found ? found : faulty;
 }

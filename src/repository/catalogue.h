@@ -10,6 +10,8 @@
  * Where the store may have object locks, locked_until_us is asked for with one more request each:
  * of the manifest, or of the newest data object of what has none.
  *
+ * Verification levels are those of the evidence (proof.h).
+ *
  * A listing that fails is an error and there are no facts. What can't be read by itself (a
  * manifest, a hold) is in the facts: state UNKNOWN, or `complete` false for a hold, and the
  * first reason in facts->problem.
@@ -25,8 +27,8 @@
 int catalogue_read(struct repository *repository, int64_t now_us, struct facts *ret_facts,
                    struct error *err);
 
-/* The backup of that id; or with "latest" the good one that completed last, of this kind. NULL when
- * there is none. */
+/* The backup of that id; or with "latest" the good one that completed last, of this kind, and only
+ * without any other one in which a verification found a fault. NULL when there is none. */
 const struct facts_backup *catalogue_find(const struct facts *facts, const char *id_or_latest,
                                           enum backup_kind kind);
 

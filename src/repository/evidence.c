@@ -94,6 +94,56 @@ static int read_record(const struct repository *repository, int64_t number, json
     return rc;
 }
 
+int evidence_read(const struct repository *repository, int64_t number, json_t **ret_record,
+                  struct error *err)
+{
+    char sha256[SHA256_HEX + 1];
+    return read_record(repository, number, ret_record, sha256, err);
+}
+
+/* Adds which record is the newest of each type up to this one, as far as the map does not know. The
+ * record tells those before it; one of an older version does not, and then they are looked for. One
+ * that can't be read is passed over where it shall not keep others from being added. */
+static int gather_newest(const struct repository *repository, int64_t number, bool pass_over,
+                         json_t *newest, struct error *err)
+{
+    for (; number > 0; number--) {
+        _cleanup_(json_release) json_t *record = NULL;
+        int rc = evidence_read(repository, number, &record, err);
+        if (rc == ERR_CORRUPT && pass_over)
+            continue;
+        if (rc)
+            return rc;
+        json_t *before = json_object_get(record, "newest");
+        const char *type = json_text(record, "type");
+        if (!json_object_get(newest, type))
+            json_object_set_new(newest, type, json_integer((json_int_t)number));
+        if (json_is_object(before))
+            return json_object_update_missing(newest, before) ? error_no_memory(err) : 0;
+    }
+    return 0;
+}
+
+int evidence_find_newest(struct repository *repository, const char *type, int64_t *ret_number,
+                         json_t **ret_record, struct error *err)
+{
+    _cleanup_(json_release) json_t *newest = json_object();
+    int64_t tip = 0;
+    int rc = newest ? find_tip(repository, &tip, err) : error_no_memory(err);
+    if (!rc)
+        rc = gather_newest(repository, tip, false, newest, err);
+    if (rc)
+        return rc;
+    int64_t number = json_number(newest, type);
+    json_t *record = NULL;
+    rc = number > 0 ? evidence_read(repository, number, &record, err) : 0;
+    if (rc)
+        return rc;
+    *ret_number = number;
+    *ret_record = record;
+    return 0;
+}
+
 int evidence_read_tip(struct repository *repository, struct evidence_tip *ret_tip,
                       struct error *err)
 {
@@ -130,15 +180,20 @@ static int write_record(struct repository *repository, const char *type, json_t 
     struct evidence_tip tip = {.number = previous->number + 1};
     char key[STORE_KEY_MAX + 1];
     _cleanup_(freep) char *text = NULL;
+    _cleanup_(json_release) json_t *newest = json_object();
+    int rc = newest ? gather_newest(repository, previous->number, true, newest, err)
+                    : error_no_memory(err);
+    if (rc)
+        return rc;
     _cleanup_(json_release) json_t *record =
-        json_pack("{s:I, s:s, s:s, s:o, s:o, s:O}", "number", (json_int_t)tip.number, "previous",
-                  previous->sha256, "type", type, "at", json_instant(instant_now_us()), "by",
-                  pack_by(), "body", body);
+        json_pack("{s:I, s:s, s:s, s:o, s:o, s:O, s:O}", "number", (json_int_t)tip.number,
+                  "previous", previous->sha256, "type", type, "at", json_instant(instant_now_us()),
+                  "by", pack_by(), "newest", newest, "body", body);
     if (!record)
         return error_no_memory(err);
     if (tip.number > EVIDENCE_NUMBER_MAX)
         return error_set(err, ERR_LIMIT, "more than %d records of evidence", EVIDENCE_NUMBER_MAX);
-    int rc = json_to_text(record, &text, err);
+    rc = json_to_text(record, &text, err);
     if (!rc)
         rc = sha256_of(text, strlen(text), tip.sha256, err);
     if (!rc)

@@ -24,6 +24,15 @@ struct evidence_tip {
 int evidence_add(struct repository *repository, const char *type, json_t *body,
                  struct evidence_tip *ret_tip, struct error *err);
 
+/* One record; ERR_NOT_FOUND when there is none of that number. */
+int evidence_read(const struct repository *repository, int64_t number, json_t **ret_record,
+                  struct error *err);
+
+/* The newest record of a type: two look-ups behind the tip's, for each record tells where the
+ * newest of each type before it are. *ret_number is 0 and *ret_record NULL when there is none. */
+int evidence_find_newest(struct repository *repository, const char *type, int64_t *ret_number,
+                         json_t **ret_record, struct error *err);
+
 int evidence_read_tip(struct repository *repository, struct evidence_tip *ret_tip,
                       struct error *err);
 

@@ -146,19 +146,40 @@ int manifest_write(struct repository *repository, enum backup_kind kind, const c
     return store_put(repository->store, key, text, length, STORE_IF_ABSENT | STORE_RETAIN, err);
 }
 
-int manifest_read(struct repository *repository, enum backup_kind kind, const char *id,
-                  json_t **ret_manifest, struct error *err)
+int manifest_hash(const json_t *manifest, char sha256[SHA256_HEX + 1], struct error *err)
+{
+    _cleanup_(freep) char *text = NULL;
+    int rc = json_to_text(manifest, &text, err);
+    return rc ? rc : sha256_of(text, strlen(text), sha256, err);
+}
+
+int manifest_read_hashed(struct repository *repository, enum backup_kind kind, const char *id,
+                         json_t **ret_manifest, char ret_sha256[SHA256_HEX + 1], struct error *err)
 {
     _cleanup_(json_release) json_t *manifest = NULL;
+    _cleanup_(buf_clear) struct buf text = BUF_INIT(MANIFEST_BYTES_MAX);
     char key[STORE_KEY_MAX + 1];
     int rc = repository_backup_key(repository, kind, id, MANIFEST, key, err);
     if (!rc)
-        rc = repository_read_json(repository, key, MANIFEST_BYTES_MAX, &manifest, err);
+        rc = store_get(repository->store, key, &text, err);
+    if (rc == ERR_LIMIT) /* nobody writes such a thing: it is not what was stored */
+        rc = error_set(err, ERR_CORRUPT, "\"%s\" is larger than %d bytes", key, MANIFEST_BYTES_MAX);
+    if (!rc)
+        rc = sha256_of(buf_text(&text), text.length, ret_sha256, err);
+    if (!rc)
+        rc = json_parse_object(buf_text(&text), text.length, key, &manifest, err);
     if (!rc)
         rc = check_manifest(repository, kind, id, manifest, err);
     if (!rc)
         *ret_manifest = TAKE(manifest);
     return rc;
+}
+
+int manifest_read(struct repository *repository, enum backup_kind kind, const char *id,
+                  json_t **ret_manifest, struct error *err)
+{
+    char sha256[SHA256_HEX + 1];
+    return manifest_read_hashed(repository, kind, id, ret_manifest, sha256, err);
 }
 
 static int take_copy(const json_t *object, const char *key, char **ret_copy, struct error *err)

@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "repository/repository.h"
+#include "store/sha256.h"
 
 enum {
     MANIFEST_FORMAT = 1,
@@ -29,6 +30,14 @@ int manifest_write(struct repository *repository, enum backup_kind kind, const c
  * ERR_FAILED when its format is newer. */
 int manifest_read(struct repository *repository, enum backup_kind kind, const char *id,
                   json_t **ret_manifest, struct error *err);
+
+/* The same, with the SHA-256 of its bytes as they are stored; that is set also when they are
+ * corrupt. */
+int manifest_read_hashed(struct repository *repository, enum backup_kind kind, const char *id,
+                         json_t **ret_manifest, char ret_sha256[SHA256_HEX + 1], struct error *err);
+
+/* The SHA-256 of the bytes that manifest_write() stores. */
+int manifest_hash(const json_t *manifest, char sha256[SHA256_HEX + 1], struct error *err);
 
 /* Fills what the facts say of a good backup: all but state, verification and locks. */
 int manifest_summary(const json_t *manifest, struct facts_backup *backup, struct error *err);

@@ -18,8 +18,6 @@ struct source {
     char *piece; /* NULL when all is in put->memory */
 };
 
-typedef int (*take_function)(void *target, const void *data, size_t length, struct error *err);
-
 static int read_at(const struct wal_put *put, void *data, size_t length, int64_t offset,
                    struct error *err)
 {
@@ -51,8 +49,7 @@ static void source_clear(struct source *source)
 }
 
 /* Hands all bytes to `take`, in pieces. */
-static int source_pass(const struct source *source, take_function take, void *target,
-                       struct error *err)
+static int source_pass(const struct source *source, wal_take take, void *target, struct error *err)
 {
     const struct wal_put *put = source->put;
     if (!source->piece)
@@ -209,30 +206,26 @@ static int damaged(const struct wal_object *object, const char *what, struct err
     return error_hint(err, "recovery can't go past it; find out what changed the stored file");
 }
 
-/* Reads all plain bytes, at most `most` (-1: any number), and compares their hash with the key. */
-static int fetch(const struct repository *repository, const struct wal_object *object, int64_t most,
-                 take_function take, void *target, int64_t *ret_size, struct error *err)
+static int read_plain(struct volume_reader *reader, const struct wal_object *object, int64_t most,
+                      wal_take take, void *context, struct error *err)
 {
-    _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
     _cleanup_(sha256_freep) struct sha256 *hash = NULL;
     char text[SHA256_HEX + 1];
     const char *name;
     int64_t size = 0, ignored;
     int rc = sha256_new(&hash, err);
     if (!rc)
-        rc = volume_read_open(repository->store, object->key, VOLUME_ZSTD, NULL, &reader, err);
-    if (!rc)
         rc = volume_next(reader, &name, &ignored, err);
     for (size_t length = 1; !rc && length > 0;) {
         const void *data;
         rc = volume_read(reader, &data, &length, err);
-        if (!rc && most >= 0 && size + (int64_t)length > most)
-            return damaged(object, "it is too long", err);
         size += rc ? 0 : (int64_t)length;
+        if (!rc && most >= 0 && size > most)
+            return damaged(object, "it is too long", err);
         if (!rc && length > 0)
             rc = sha256_add(hash, data, length, err);
         if (!rc && length > 0)
-            rc = take(target, data, length, err);
+            rc = take(context, data, length, err);
     }
     if (!rc)
         rc = volume_read_finish(reader, err);
@@ -240,22 +233,40 @@ static int fetch(const struct repository *repository, const struct wal_object *o
         rc = sha256_end(hash, text, err);
     if (!rc && strncmp(text, object->hash, WAL_HASH) != 0)
         rc = damaged(object, "its content has another SHA-256", err);
-    if (!rc)
-        *ret_size = size;
     return rc;
 }
 
-static int take_into_file(void *target, const void *data, size_t length, struct error *err)
+int wal_object_read(const struct repository *repository, const struct wal_object *object,
+                    int64_t most, wal_take take, void *context, int64_t *ret_stored,
+                    struct error *err)
 {
-    return file_write_all(*(int *)target, "the file being fetched", data, length, err);
+    _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
+    int rc = volume_read_open(repository->store, object->key, VOLUME_ZSTD, NULL, &reader, err);
+    if (!rc)
+        rc = read_plain(reader, object, most, take, context, err);
+    if (ret_stored)
+        *ret_stored = reader ? volume_read_stored(reader) : 0;
+    return rc;
+}
+
+struct writing {
+    int fd;
+    int64_t size; /* written so far */
+};
+
+static int take_into_file(void *context, const void *data, size_t length, struct error *err)
+{
+    struct writing *writing = context;
+    writing->size += (int64_t)length;
+    return file_write_all(writing->fd, "the file being fetched", data, length, err);
 }
 
 int wal_object_get(const struct repository *repository, const struct wal_object *object,
                    int64_t size, int fd, struct error *err)
 {
-    int64_t written = 0;
-    int rc = fetch(repository, object, size, take_into_file, &fd, &written, err);
-    if (!rc && size >= 0 && written != size)
+    struct writing writing = {.fd = fd};
+    int rc = wal_object_read(repository, object, size, take_into_file, &writing, NULL, err);
+    if (!rc && size >= 0 && writing.size != size)
         rc = damaged(object, "it is too short", err);
     return rc;
 }
@@ -269,6 +280,5 @@ static int take_into_buffer(void *target, const void *data, size_t length, struc
 int wal_object_text(const struct repository *repository, const struct wal_object *object,
                     struct buf *text, struct error *err)
 {
-    int64_t size;
-    return fetch(repository, object, -1, take_into_buffer, text, &size, err);
+    return wal_object_read(repository, object, -1, take_into_buffer, text, NULL, err);
 }

@@ -419,6 +419,7 @@ int continuity_find_anchors(const struct facts *facts, const char *system_identi
         const struct facts_backup *backup = &facts->backups[i];
         const struct facts_position *position = &backup->position;
         if (backup->kind == BACKUP_SNAPSHOT && backup->state == BACKUP_GOOD &&
+            backup->failed_us == INSTANT_NONE &&
             strcmp(position->system_identifier, system_identifier) == 0)
             anchors[count++] = (struct wal_anchor){.id = backup->id,
                                                    .timeline = position->timeline,

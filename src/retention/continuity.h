@@ -83,14 +83,23 @@ struct continuity {
     size_t window_count;
 };
 
-/* The good snapshots of a system, as anchors whose ids are borrowed from the facts. The caller
- * frees the array. */
+/* The good snapshots of a system, without those in which a verification found a fault, as anchors
+ * whose ids are borrowed from the facts. The caller frees the array. */
 int continuity_find_anchors(const struct facts *facts, const char *system_identifier,
                             struct wal_anchor **ret_anchors, size_t *ret_count, struct error *err);
 
 int continuity_judge(const struct facts_wal *facts, const struct continuity_question *question,
                      struct continuity *ret_continuity, struct error *err);
 void continuity_clear(struct continuity *continuity);
+
+/* A span of moments, ends included. */
+struct continuity_span {
+    int64_t from_us, to_us;
+};
+
+/* The moments that could be recovered before and can't any more. The caller frees the array. */
+int continuity_find_lost(const struct continuity *before, const struct continuity *after,
+                         struct continuity_span **ret_spans, size_t *ret_count, struct error *err);
 
 const char *gap_state_name(enum gap_state state); /* "delayed" */
 

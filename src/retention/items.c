@@ -180,7 +180,8 @@ static void fill_item(struct item *item, const struct facts_backup *backup,
         return;
     const struct policy_job *job = policy_find_job(policy, backup->job);
     item->job = job && job->type == kind_job_type(backup->kind) ? job : NULL;
-    item->proven = backup->verified_level >= required_level(policy, item->job);
+    item->proven = backup->failed_us == INSTANT_NONE &&
+                   backup->verified_level >= required_level(policy, item->job);
     if (item->job)
         place_in_calendar(item, job_zone(policy, zones, item->job));
 }

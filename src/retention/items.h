@@ -70,7 +70,7 @@ struct item {
     struct civil civil; /* of its start, in its job's zone */
     int64_t offset_s;   /* of that civil time, east of UTC */
     bool counts;        /* good and not ahead of the clock: rules and floors may count it */
-    bool proven;        /* counts, and is verified as far as the policy demands */
+    bool proven;        /* counts, is verified as far as the policy demands, and did not fail it */
     unsigned wishes;    /* 1 << enum wish */
     unsigned group_count, wanted_count; /* groups it is in; those with a rule that wants it */
     struct rule_detail detail;          /* of the strongest rule */

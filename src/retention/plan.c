@@ -276,6 +276,38 @@ static void guard_kind(const struct items *items, enum backup_kind kind,
                  RETENTION_GUARD_COUNT);
 }
 
+/* Nothing but a prune deletes. Where much of what the last one left is not to be seen, somebody
+ * else has deleted, or the listing lies; either way what is seen is no ground to delete more. */
+static void guard_shrunk(const struct facts_left *left, const char *what, int64_t before,
+                         int64_t now, struct buf *text)
+{
+    char at[INSTANT_TEXT_MAX];
+    if (left->is_known && before - now > RETENTION_GUARD_COUNT && now * 2 < before)
+        buf_addf(text,
+                 "%s%lld %ss are there, and the prune of %s had left %lld: somebody else has "
+                 "deleted, or the listing is not whole",
+                 text->length ? "; " : "", (long long)now, what, instant_format(left->at_us, at),
+                 (long long)before);
+}
+
+static void guard_listing(const struct facts *facts, struct buf *text)
+{
+    const struct facts_left *left = &facts->left;
+    int64_t counts[] = {0, 0}, segments = 0;
+    for (size_t i = 0; i < facts->backup_count; i++)
+        if (facts->backups[i].state != BACKUP_GARBAGE)
+            counts[facts->backups[i].kind == BACKUP_SNAPSHOT]++;
+    for (size_t i = 0; i < facts->wal_count; i++)
+        for (size_t t = 0; t < facts->wals[i].timeline_count; t++)
+            for (size_t r = 0; r < facts->wals[i].timelines[t].range_count; r++) {
+                const struct facts_wal_range *range = &facts->wals[i].timelines[t].ranges[r];
+                segments += (int64_t)(range->last - range->first + 1);
+            }
+    guard_shrunk(left, "dump", left->dumps, counts[0], text);
+    guard_shrunk(left, "snapshot", left->snapshots, counts[1], text);
+    guard_shrunk(left, "segment", left->wal_segments, segments, text);
+}
+
 /* Backups ahead of the clock: one of two clocks is wrong, and it may be ours. */
 static void guard_clock(const struct items *items, int64_t now_us, struct buf *text)
 {
@@ -305,6 +337,7 @@ static int guard(const struct facts *facts, const struct items *items, int64_t n
     guard_kind(items, BACKUP_SNAPSHOT, plan, &text);
     wal_guard(facts, items, now_us, plan, &text);
     guard_clock(items, now_us, &text);
+    guard_listing(facts, &text);
     return text.length || text.failed ? text_take(&text, &plan->needs_force, err) : 0;
 }
 

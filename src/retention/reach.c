@@ -225,10 +225,11 @@ static bool ends_before_target(const struct search *search, const struct facts_b
     return target->kind != REACH_LSN || backup->position.stop_lsn <= target->lsn;
 }
 
-/* The newest good snapshot on the chain that ends before the target; NULL when there is none. */
+/* The newest good snapshot on the chain that ends before the target; one in which a verification
+ * found a fault only without any other. NULL when there is none. */
 static const struct facts_backup *find_anchor(struct search *search)
 {
-    const struct facts_backup *found = NULL;
+    const struct facts_backup *found = NULL, *faulty = NULL;
     for (size_t i = 0; i < search->facts->backup_count; i++) {
         const struct facts_backup *backup = &search->facts->backups[i];
         if (!is_snapshot(search, backup) || backup->state != BACKUP_GOOD ||
@@ -239,10 +240,11 @@ static const struct facts_backup *find_anchor(struct search *search)
             search->oldest = backup;
         if (!search->newest || lsn > search->newest->position.stop_lsn)
             search->newest = backup;
-        if (ends_before_target(search, backup) && (!found || lsn > found->position.stop_lsn))
-            found = backup;
+        const struct facts_backup **place = backup->failed_us == INSTANT_NONE ? &found : &faulty;
+        if (ends_before_target(search, backup) && (!*place || lsn > (*place)->position.stop_lsn))
+            *place = backup;
     }
-    return found;
+    return found ? found : faulty;
 }
 
 static int refuse_too_early(const struct search *search, const struct facts_backup *first,

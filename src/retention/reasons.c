@@ -45,9 +45,14 @@ static void add_rule(struct buf *text, const struct item *item)
 
 static void add_grace(struct buf *text, const struct item *item, const struct policy *policy)
 {
-    buf_addf(text, "not verified to level %d yet", required_level(policy, item->job));
+    bool has_failed = item->backup->failed_us != INSTANT_NONE;
+    if (has_failed)
+        add_instant(text, "its verification found a fault ", item->backup->failed_us);
+    else
+        buf_addf(text, "not verified to level %d yet", required_level(policy, item->job));
     if (item->detail.wish == WISH_COUNT) {
-        buf_add_text(text, ", and newer than all that are");
+        buf_add_text(text, has_failed ? ", and it is newer than all that are good"
+                                      : ", and newer than all that are");
     } else {
         buf_add_text(text, "; would be ");
         add_rule(text, item);

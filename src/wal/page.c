@@ -8,6 +8,7 @@ enum {
     AT_ADDRESS = 8,
     AT_SYSTEM = 24,
     AT_SEGMENT_SIZE = 32,
+    AT_PAGE_SIZE = 36,
     LONG_HEADER = 2, /* a bit of the info field */
 };
 
@@ -34,19 +35,27 @@ static int major_of(uint16_t magic)
     return 0;
 }
 
+void wal_page_read_short(const void *data, struct wal_page *ret_page)
+{
+    const unsigned char *bytes = data;
+    *ret_page = (struct wal_page){
+        .server_major = major_of((uint16_t)take_number(bytes + AT_MAGIC, 2)),
+        .timeline = (uint32_t)take_number(bytes + AT_TIMELINE, 4),
+        .address = take_number(bytes + AT_ADDRESS, 8),
+    };
+}
+
 int wal_page_read(const void *data, size_t length, struct wal_page *ret_page, struct error *err)
 {
     const unsigned char *bytes = data;
     if (length < WAL_PAGE_HEADER)
         return error_set(err, ERR_CORRUPT, "%zu bytes are too short for a WAL segment", length);
     uint16_t magic = (uint16_t)take_number(bytes + AT_MAGIC, 2);
-    struct wal_page page = {
-        .server_major = major_of(magic),
-        .timeline = (uint32_t)take_number(bytes + AT_TIMELINE, 4),
-        .address = take_number(bytes + AT_ADDRESS, 8),
-        .system_identifier = take_number(bytes + AT_SYSTEM, 8),
-        .segment_size = (uint32_t)take_number(bytes + AT_SEGMENT_SIZE, 4),
-    };
+    struct wal_page page;
+    wal_page_read_short(data, &page);
+    page.system_identifier = take_number(bytes + AT_SYSTEM, 8);
+    page.segment_size = (uint32_t)take_number(bytes + AT_SEGMENT_SIZE, 4);
+    page.page_size = (uint32_t)take_number(bytes + AT_PAGE_SIZE, 4);
     if (page.server_major == 0) {
         error_set(err, ERR_CORRUPT,
                   "it does not begin as WAL of PostgreSQL 13 to 18 does (magic number %04X)",

@@ -213,6 +213,7 @@ int check_policy(const struct policy *policy, json_t **ret_checks, struct error 
     check_repository(&checking);
     check_wal(&checking);
     check_snapshot(&checking);
+    check_drill(&checking);
     check_jobs(&checking);
     *ret_checks = TAKE(checking.checks);
     return 0;

@@ -5,6 +5,7 @@
  *     check_repository.c   the repository: rights, one by one, and what the bucket does by itself
  *     check_wal.c          whether WAL is archived, and into this repository
  *     check_snapshot.c     whether the server would send a snapshot
+ *     check_drill.c        whether a restore could be tried out here
  */
 #ifndef PGCAIRN_WORK_CHECKING_H
 #define PGCAIRN_WORK_CHECKING_H
@@ -32,5 +33,6 @@ void check_note_error(struct checking *checking, const char *id, const char *cur
 void check_repository(struct checking *checking);
 void check_wal(struct checking *checking);
 void check_snapshot(struct checking *checking);
+void check_drill(struct checking *checking);
 
 #endif

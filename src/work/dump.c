@@ -189,13 +189,7 @@ static int complete(struct dump *dump, const struct pg_server *server, struct er
         rc = ERR_INTERRUPTED;
     if (!rc)
         rc = work_check_lock(dump->work, err);
-    if (!rc)
-        rc = manifest_check_stored(dump->work->repository, BACKUP_DUMP, dump->making.started.id,
-                                   manifest, err);
-    if (!rc)
-        rc = manifest_write(dump->work->repository, BACKUP_DUMP, dump->making.started.id, manifest,
-                            err);
-    return rc;
+    return rc ? rc : making_complete(&dump->making, manifest, err);
 }
 
 static int run_with_list(struct dump *dump, struct work_databases *list, struct work_result *result,

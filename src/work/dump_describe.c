@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "postgres/migrations.h"
 #include "work/dump.h"
 
 enum { SEQUENCES_PER_QUERY = 200, SQL_LIMIT = 4 << 20 };
@@ -156,81 +157,13 @@ static int add_lists(struct dump_database *database, PGconn *shared, json_t *ent
     return 0;
 }
 
-/* Migration tables as the tools make them: where they may be, and the newest stamp in them. */
-static const struct migration_tool {
-    const char *tool, *schema, *table, *stamp_sql;
-} MIGRATION_TOOLS[] = {
-    {"drizzle", "drizzle", "__drizzle_migrations",
-     "select hash, pg_catalog.to_timestamp(created_at / 1000.0)::text from %s order by created_at "
-     "desc limit 1"},
-    {"drizzle", "public", "__drizzle_migrations",
-     "select hash, pg_catalog.to_timestamp(created_at / 1000.0)::text from %s order by created_at "
-     "desc limit 1"},
-    {"alembic", "public", "alembic_version",
-     "select pg_catalog.string_agg(version_num, ',' order by version_num), null from %s"},
-    {"prisma", "public", "_prisma_migrations",
-     "select migration_name, finished_at::text from %s where finished_at is not null order by "
-     "finished_at desc limit 1"},
-    {"flyway", "public", "flyway_schema_history",
-     "select coalesce(version, description), installed_on::text from %s where success order by "
-     "installed_rank desc limit 1"},
-    {"django", "public", "django_migrations",
-     "select app || '.' || name, applied::text from %s order by id desc limit 1"},
-    {"rails", "public", "schema_migrations", "select pg_catalog.max(version::text), null from %s"},
-    {"knex", "public", "knex_migrations",
-     "select name, migration_time::text from %s order by id desc limit 1"},
-    {"migrations", "public", "migrations",
-     "select name::text, null from %s order by id desc limit 1"},
-};
-
-static const struct pg_table *find_table(const struct pg_tables *tables, const char *schema,
-                                         const char *name)
-{
-    for (size_t i = 0; i < tables->count; i++)
-        if (strcmp(tables->items[i].name, name) == 0 &&
-            strcmp(tables->items[i].schema, schema) == 0)
-            return &tables->items[i];
-    return NULL;
-}
-
-/* A table that only bears the name of a migration tool's has other columns: the query fails, and
- * that is no fault of the dump; a savepoint keeps the snapshot's transaction alive. */
-static int read_stamp(struct dump_database *database, const struct migration_tool *tool,
-                      json_t **ret_stamp, struct error *err)
-{
-    PGconn *conn = database->coordinator;
-    _cleanup_(buf_clear) struct buf name = BUF_INIT(1024);
-    _cleanup_(buf_clear) struct buf sql = BUF_INIT(4096);
-    _cleanup_(pg_result_freep) PGresult *result = NULL;
-    pg_add_qualified(&name, tool->schema, tool->table);
-    const char *place = strstr(tool->stamp_sql, "%s");
-    buf_add(&sql, tool->stamp_sql, (size_t)(place - tool->stamp_sql));
-    buf_addf(&sql, "%s%s", buf_text(&name), place + 2);
-    int rc = pg_execute(conn, err, "savepoint stamp");
-    if (rc)
-        return rc;
-    if (pg_query(conn, &result, NULL, buf_text(&sql), NULL))
-        return pg_execute(conn, err, "rollback to savepoint stamp; release savepoint stamp");
-    if (PQntuples(result) > 0 && !PQgetisnull(result, 0, 0))
-        *ret_stamp =
-            json_pack("{s:s, s:s, s:o, s:o}", "tool", tool->tool, "table", buf_text(&name), "stamp",
-                      json_string(pg_text(result, 0, 0)), "applied_at", text_or_null(result, 0, 1));
-    return pg_execute(conn, err, "release savepoint stamp");
-}
-
 static int add_migration(struct dump_database *database, json_t *entry, struct error *err)
 {
     json_t *stamp = NULL;
-    for (size_t i = 0; i < ARRAY_SIZE(MIGRATION_TOOLS) && !stamp; i++) {
-        const struct migration_tool *tool = &MIGRATION_TOOLS[i];
-        if (!find_table(&database->tables, tool->schema, tool->table))
-            continue;
-        int rc = read_stamp(database, tool, &stamp, err);
-        if (rc)
-            return rc;
-    }
-    json_object_set_new(entry, "migration", stamp ? stamp : json_null());
-    return 0;
+    int rc = pg_read_migration(database->coordinator, &stamp, err);
+    if (!rc)
+        json_object_set_new(entry, "migration", stamp);
+    return rc;
 }
 
 static json_t *volume_names(const struct dump_database *database,

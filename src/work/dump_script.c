@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/file.h"
 #include "postgres/server.h"
+#include "store/sha256.h"
 #include "work/dump.h"
 #include "work/shell.h"
 
@@ -232,10 +233,10 @@ int dump_write_script(struct dump *dump, json_t *manifest, struct error *err)
         rc = buf_failed(&script, "restore.sh", err);
     char key[STORE_KEY_MAX + 1];
     dump_key(dump, "restore.sh", key);
-    struct store_object object;
+    struct store_object object = {.size = (int64_t)script.length};
+    if (!rc)
+        rc = sha256_of(buf_text(&script), script.length, object.sha256, err);
     if (!rc)
         rc = store_put(dump->store, key, buf_text(&script), script.length, STORE_RETAIN, err);
-    if (!rc)
-        rc = store_stat(dump->store, key, &object, err);
-    return rc;
+    return rc ? rc : dump_add_object(dump, "restore.sh", &object, object.size, err);
 }

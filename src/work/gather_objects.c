@@ -72,11 +72,10 @@ static int find_contents(struct listing *listing, const char *id, struct facts_c
     return 0;
 }
 
-/* What a manifest does not list: the two documents, and the script of a dump. */
-static bool is_unlisted(enum backup_kind kind, const char *name)
+/* What a manifest never lists; the script of a dump is in those of today, and was not always. */
+static bool is_unlisted(const char *name)
 {
-    return strcmp(name, "started.json") == 0 || strcmp(name, "manifest.json") == 0 ||
-           (kind == BACKUP_DUMP && strcmp(name, "restore.sh") == 0);
+    return strcmp(name, "started.json") == 0 || strcmp(name, "manifest.json") == 0;
 }
 
 static int sum_object(const struct store_object *object, void *context, struct error *err)
@@ -91,7 +90,7 @@ static int sum_object(const struct store_object *object, void *context, struct e
     id[ID_LENGTH] = '\0';
     if (!id_parse(id, NULL))
         return add_stray(listing->facts, object, err);
-    if (is_unlisted(listing->kind, name + 1))
+    if (is_unlisted(name + 1))
         return 0;
     int rc = find_contents(listing, id, &contents, err);
     if (rc)
@@ -130,7 +129,7 @@ static int compare_object(const struct store_object *object, void *context, stru
     struct comparing *comparing = context;
     const char *name = object->key + comparing->prefix_length;
     const json_t *size = json_object_get(comparing->expected, name);
-    if (is_unlisted(comparing->backup->kind, name))
+    if (is_unlisted(name) || (!size && strcmp(name, "restore.sh") == 0))
         return 0;
     if (!size)
         return add_stray(comparing->facts, object, err);

@@ -2,7 +2,10 @@
 
 #include <string.h>
 
+#include "base/json.h"
 #include "base/strv.h"
+#include "repository/evidence.h"
+#include "repository/manifest.h"
 
 enum { DISCARD_BATCH = 1000 /* objects deleted at once */ };
 
@@ -45,6 +48,40 @@ int making_beat(struct making *making, struct error *err)
     if (now_us - making->started.heartbeat_us < BACKUP_HEARTBEAT_US)
         return 0;
     return backup_heartbeat(making->work->repository, &making->started, now_us, err);
+}
+
+/* The backup exists whatever becomes of its record. */
+static void note_made(const struct making *making, const json_t *manifest)
+{
+    const struct started *started = &making->started;
+    struct error error = ERROR_NONE;
+    char sha256[SHA256_HEX + 1];
+    int rc = manifest_hash(manifest, sha256, &error);
+    if (!rc)
+        rc = evidence_add(
+            making->work->repository, "backup_made",
+            json_pack("{s:s, s:s, s:s, s:s, s:o*, s:o*, s:I, s:s}", "id", started->id, "kind",
+                      backup_kind_name(started->kind), "job", started->job, "run_id",
+                      started->run_id, "started_at",
+                      json_incref(json_object_get(manifest, "started_at")), "completed_at",
+                      json_incref(json_object_get(manifest, "completed_at")), "bytes_stored",
+                      (json_int_t)json_number(manifest, "bytes_stored"), "manifest_sha256", sha256),
+            NULL, &error);
+    if (rc)
+        work_notice(making->work, "backup %s is stored, but not in the evidence: %s", started->id,
+                    error.message);
+}
+
+int making_complete(const struct making *making, const json_t *manifest, struct error *err)
+{
+    struct repository *repository = making->work->repository;
+    const struct started *started = &making->started;
+    int rc = manifest_check_stored(repository, started->kind, started->id, manifest, err);
+    if (!rc)
+        rc = manifest_write(repository, started->kind, started->id, manifest, err);
+    if (!rc)
+        note_made(making, manifest);
+    return rc;
 }
 
 struct remains {

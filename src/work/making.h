@@ -5,6 +5,7 @@
  *     making_begin(work, BACKUP_SNAPSHOT, &identity, &making, err);   admits the server first
  *     making_key(&making, "base-0001.tar.zst", key);
  *     making_beat(&making, err);          often; writes hourly. One thread.
+ *     making_complete(&making, manifest, err);   the manifest: with it the backup exists
  *     making_discard(&making);            after a failure: nothing stays
  */
 #ifndef PGCAIRN_WORK_MAKING_H
@@ -27,6 +28,9 @@ int making_begin(const struct work *work, enum backup_kind kind,
                  struct error *err);
 void making_key(const struct making *making, const char *name, char key[STORE_KEY_MAX + 1]);
 int making_beat(struct making *making, struct error *err);
+/* Looks whether all that the manifest lists is stored, writes it, and notes in the evidence which
+ * manifest it is, so that a change or loss of it shows. */
+int making_complete(const struct making *making, const json_t *manifest, struct error *err);
 /* Nothing stays, but for what an object lock holds or can't be deleted now: that is garbage which
  * prune finds. */
 void making_discard(const struct making *making);

@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/json.h"
 #include "repository/catalogue.h"
+#include "repository/evidence.h"
 #include "repository/remove.h"
 #include "repository/wal.h"
 #include "repository/wal_remove.h"
@@ -16,6 +18,8 @@ static int delete_all(const struct work *work, int64_t now_us, struct prune *pru
 static int sweep(const struct work *work, int64_t now_us, struct prune *prune, struct error *err);
 static int look_again(const struct work *work, int64_t now_us, const struct prune *prune,
                       struct error *err);
+static int remember(const struct work *work, const struct prune *prune, struct error *err);
+static int recall(const struct work *work, struct facts *facts, struct error *err);
 
 int prune_apply(const struct work *work, const struct prune_options *options, struct prune *prune,
                 struct error *err)
@@ -31,7 +35,8 @@ int prune_apply(const struct work *work, const struct prune_options *options, st
         (rc = sweep(work, options->now_us, prune, err)))
         return rc;
     if (prune->failed == 0 && !prune->wal_failed)
-        return look_again(work, options->now_us, prune, err);
+        return (rc = look_again(work, options->now_us, prune, err)) ? rc
+                                                                    : remember(work, prune, err);
     if (prune->failed)
         error_prefix(&first, "%zu of %zu backups were not deleted", prune->failed,
                      prune->plan.delete_count);
@@ -49,6 +54,8 @@ int prune_look(const struct work *work, int64_t now_us, struct prune *prune, str
         rc = catalogue_read(work->repository, now_us, &prune->facts, err);
     if (!rc)
         rc = wal_facts_read_all(work->repository, &prune->facts, err);
+    if (!rc)
+        rc = recall(work, &prune->facts, err);
     if (!rc)
         rc = retention_plan_make(&prune->facts, work->policy, &zones.view, now_us, &prune->plan,
                                  err);
@@ -284,6 +291,44 @@ static int look_again(const struct work *work, int64_t now_us, const struct prun
                        buf_text(&text), differences > PRUNE_DIFFERENCES_MAX ? ", ..." : "");
     buf_clear(&text);
     return rc;
+}
+
+/* -- what was left ---------------------------------------------------------------------------
+ */
+
+/* The second look has shown that it is so. */
+static int remember(const struct work *work, const struct prune *prune, struct error *err)
+{
+    const struct retention_plan *plan = &prune->plan;
+    json_int_t counts[] = {0, 0}, segments = 0;
+    for (size_t i = 0; i < plan->count; i++)
+        if (plan->decisions[i].action == RETENTION_KEEP)
+            counts[plan->decisions[i].kind == BACKUP_SNAPSHOT]++;
+    for (size_t i = 0; i < plan->wal_count; i++)
+        if (plan->wal[i].action == RETENTION_KEEP)
+            segments += (json_int_t)plan->wal[i].segments;
+    return evidence_add(work->repository, "pruned",
+                        json_pack("{s:s, s:I, s:I, s:I, s:{s:I, s:I, s:I}}", "plan_hash",
+                                  plan->hash, "deleted", (json_int_t)prune->deleted, "wal_deleted",
+                                  (json_int_t)prune->wal_deleted, "bytes_freed",
+                                  (json_int_t)prune->bytes_freed, "left", "dumps", counts[0],
+                                  "snapshots", counts[1], "wal_segments", segments),
+                        NULL, err);
+}
+
+static int recall(const struct work *work, struct facts *facts, struct error *err)
+{
+    _cleanup_(json_release) json_t *record = NULL;
+    int64_t number;
+    int rc = evidence_find_newest(work->repository, "pruned", &number, &record, err);
+    const json_t *left = json_object_get(json_object_get(record, "body"), "left");
+    if (rc || !left)
+        return rc;
+    facts->left = (struct facts_left){.is_known = true,
+                                      .dumps = json_number(left, "dumps"),
+                                      .snapshots = json_number(left, "snapshots"),
+                                      .wal_segments = json_number(left, "wal_segments")};
+    return json_take_instant(record, "at", &facts->left.at_us, err);
 }
 
 void prune_clear(struct prune *prune)

@@ -21,6 +21,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/child.h"
 #include "pack/volume.h"
 #include "postgres/connection.h"
 #include "postgres/programs.h"
@@ -39,7 +40,7 @@ struct restore_request {
     const char *into;          /* NULL = under its own name */
     const char *target;        /* connection string; NULL = the policy's */
     const struct strv *tables; /* psql patterns; empty = whole databases */
-    bool no_owner, no_privileges;
+    bool no_owner, no_privileges, no_tablespaces;
     const char *role;  /* SET ROLE; NULL = none */
     bool create_roles; /* those that are missing */
     bool no_analyze, no_counts;
@@ -147,6 +148,11 @@ int restore_roles(struct restore *restore, json_t **ret_report, struct error *er
 /* Runs pg_restore on the database's schema.pgdump, or with input on what is piped into it. */
 int restore_run_program(struct restore_database *database, const char *const *options,
                         struct volume_reader *input, struct buf *output, struct error *err);
+
+/* Feeds a pg_restore that was started with a pipe, gathers what it writes if `output` is given, and
+ * waits for it. ERR_CHILD with its last words when it failed. */
+int restore_drive(struct child *child, struct volume_reader *input, struct buf *output,
+                  struct error *err);
 
 void restore_notice(const struct restore *restore, const char *format, ...) _printf_(2, 3);
 void restore_progress(const struct restore *restore, const char *phase, int64_t done,

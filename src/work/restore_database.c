@@ -100,6 +100,8 @@ static int add_arguments(struct restore_database *database, const char *const *o
         rc = strv_add(argv, "--no-owner", err);
     if (!rc && request->no_privileges)
         rc = strv_add(argv, "--no-privileges", err);
+    if (!rc && request->no_tablespaces)
+        rc = strv_add(argv, "--no-tablespaces", err);
     if (!rc && request->role)
         rc = strv_addf(argv, err, "--role=%s", request->role);
     if (!rc && from_file && database->list_path)
@@ -151,8 +153,8 @@ static void hide_statements(struct child *child)
     child->stderr_length = strlen(text);
 }
 
-static int drive(struct child *child, struct volume_reader *input, struct buf *output,
-                 struct error *err)
+int restore_drive(struct child *child, struct volume_reader *input, struct buf *output,
+                  struct error *err)
 {
     struct child_status status;
     struct error input_error = ERROR_NONE;
@@ -200,13 +202,14 @@ int restore_run_program(struct restore_database *database, const char *const *op
     };
     _cleanup_(child_clear) struct child child;
     rc = child_start(&spec, &child, err);
-    return rc ? rc : drive(&child, input, output, err);
+    return rc ? rc : restore_drive(&child, input, output, err);
 }
 
 static int add_tablespace(struct restore_database *database, struct buf *sql, struct error *err)
 {
     const char *tablespace = json_text(database->entry, "tablespace");
-    if (!tablespace[0] || strcmp(tablespace, "pg_default") == 0)
+    if (!tablespace[0] || strcmp(tablespace, "pg_default") == 0 ||
+        database->restore->request->no_tablespaces)
         return 0;
     _cleanup_(pg_result_freep) PGresult *result = NULL;
     int rc =

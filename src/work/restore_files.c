@@ -34,43 +34,10 @@ static int open_object(struct snapshot_restore *restore, const char *name, enum 
     return rc ? rc : volume_read_open(repository->store, key, kind, expected, ret_reader, err);
 }
 
-static int find_expected(const struct snapshot_restore *restore, const char *name,
-                         struct store_object *ret_object, struct error *err)
-{
-    const json_t *entry;
-    size_t i;
-    json_array_foreach(json_object_get(restore->manifest, "objects"), i, entry)
-    {
-        if (strcmp(json_text(entry, "name"), name) != 0)
-            continue;
-        *ret_object = (struct store_object){.size = json_number(entry, "size")};
-        snprintf(ret_object->sha256, sizeof(ret_object->sha256), "%s", json_text(entry, "sha256"));
-        return 0;
-    }
-    return error_set(err, ERR_CORRUPT, "the manifest does not list \"%s\"", name);
-}
-
 int restore_read_list(struct snapshot_restore *restore, struct error *err)
 {
-    _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
-    struct store_object expected;
-    const char *name;
-    const void *data;
-    size_t length = 1;
-    int64_t size;
-    int rc = find_expected(restore, "backup_manifest", &expected, err);
-    if (!rc)
-        rc = open_object(restore, "backup_manifest", VOLUME_PLAIN, &expected, &reader, err);
-    if (!rc)
-        rc = volume_next(reader, &name, &size, err);
-    while (!rc && length > 0) {
-        rc = volume_read(reader, &data, &length, err);
-        if (!rc && length > 0)
-            rc = file_list_add(&restore->files, data, length, err);
-    }
-    if (!rc)
-        rc = volume_read_finish(reader, err);
-    return rc ? rc : file_list_end(&restore->files, err);
+    return file_list_fetch(restore->request->repository, restore->choice.anchor->id,
+                           restore->manifest, &restore->files, err);
 }
 
 /* -- one member -----------------------------------------------------------------------------------
@@ -98,23 +65,6 @@ static bool is_safe(const char *name)
             return false;
     }
     return true;
-}
-
-/* The name in the server's list, whose names of a tablespace's files go through pg_tblspc. */
-static void listed_name(const struct unpacking *unpacking, const char *name,
-                        char listed[RESTORE_PATH_MAX])
-{
-    uint32_t oid = unpacking->piece->place->oid;
-    if (oid)
-        snprintf(listed, RESTORE_PATH_MAX, "pg_tblspc/%u/%s", oid, name);
-    else
-        snprintf(listed, RESTORE_PATH_MAX, "%s", name);
-}
-
-/* WAL is not in the server's list: recovery proves each of its records. */
-static bool is_unlisted(const char *listed)
-{
-    return strncmp(listed, "pg_wal/", 7) == 0;
 }
 
 static int make_folder(const struct snapshot_restore *restore, const char *path, struct error *err)
@@ -160,68 +110,61 @@ static int open_file(const struct snapshot_restore *restore, const char *folder,
     return 0;
 }
 
-/* The content, hashed on the way. */
+/* The content, summed on the way. */
 static int write_content(struct unpacking *unpacking, int fd, const char *path,
-                         char hex[SHA256_HEX + 1], int64_t *ret_size, struct error *err)
+                         struct listed_sum *sum, struct error *err)
 {
-    _cleanup_(sha256_freep) struct sha256 *hash = NULL;
-    int64_t size = 0, sent = 0;
-    int rc = sha256_new(&hash, err);
+    int64_t sent = 0;
+    int rc = 0;
     while (!rc) {
         const void *data;
         size_t length;
         rc = volume_read(unpacking->reader, &data, &length, err);
         if (rc || length == 0)
             break;
-        rc = sha256_add(hash, data, length, err);
+        rc = listed_sum_add(sum, data, length, err);
         if (!rc)
             rc = file_write_all(fd, path, data, length, err);
-        size += (int64_t)length;
         atomic_fetch_add(&unpacking->restore->bytes_done, (long long)length);
         if (!rc && crew_stopped(unpacking->restore->crew))
             rc = error_set(err, ERR_INTERRUPTED, "stopped");
-        if (size - sent >= WRITE_BEHIND) { /* advice: so that the end has little to wait for */
-            (void)sync_file_range(fd, sent, size - sent, SYNC_FILE_RANGE_WRITE);
-            sent = size;
+        if (sum->size - sent >= WRITE_BEHIND) { /* advice: so that the end has little to wait for */
+            (void)sync_file_range(fd, sent, sum->size - sent, SYNC_FILE_RANGE_WRITE);
+            sent = sum->size;
         }
     }
-    if (!rc)
-        rc = sha256_end(hash, hex, err);
-    *ret_size = size;
     return rc;
-}
-
-static int prove(const struct unpacking *unpacking, const char *name, const char *listed,
-                 int64_t size, const char hex[SHA256_HEX + 1], struct error *err)
-{
-    struct listed_file *file = file_list_find(&unpacking->restore->files, listed);
-    if (!file && is_unlisted(listed))
-        return 0;
-    if (!file)
-        return refuse(unpacking, name, "is not in the server's backup_manifest", err);
-    if (size != file->size || !file_list_hash_fits(file, hex))
-        return refuse(unpacking, name, "is not what the server's backup_manifest says", err);
-    if (atomic_exchange(&file->is_there, true))
-        return refuse(unpacking, name, "comes twice", err);
-    return 0;
 }
 
 static int unpack_file(struct unpacking *unpacking, const char *name, struct error *err)
 {
     const struct snapshot_restore *restore = unpacking->restore;
     const char *folder = unpacking->piece->place->folder;
-    char path[RESTORE_PATH_MAX], listed[RESTORE_PATH_MAX], hex[SHA256_HEX + 1];
-    int64_t size = 0;
-    listed_name(unpacking, name, listed);
+    uint32_t tablespace = unpacking->piece->place->oid;
+    char path[RESTORE_PATH_MAX], listed[FILE_LIST_PATH_MAX];
+    _cleanup_(listed_sum_clear) struct listed_sum sum = {0};
+    struct listed_file *file;
+    bool fits = false;
+    const char *what = file_list_expect(&restore->files, tablespace, name, &file);
+    if (what)
+        return refuse(unpacking, name, what, err);
+    file_list_name_of(tablespace, name, listed);
     bool is_control = strcmp(listed, CONTROL) == 0;
     snprintf(path, sizeof(path), "%s/%s", folder, is_control ? CONTROL_WAITING : name);
     _cleanup_(closep) int fd = -1;
     int rc = open_file(restore, folder, name, path, &fd, err);
     if (!rc)
-        rc = write_content(unpacking, fd, path, hex, &size, err);
+        rc = listed_sum_init(&sum, file, err);
+    if (!rc)
+        rc = write_content(unpacking, fd, path, &sum, err);
     if (!rc)
         rc = restore_give(restore, fd, path, restore->file_mode, err);
-    return rc ? rc : prove(unpacking, name, listed, size, hex, err);
+    if (!rc && file)
+        rc = listed_sum_end(&sum, &fits, err);
+    if (rc || !file)
+        return rc;
+    what = file_list_judge(file, fits);
+    return what ? refuse(unpacking, name, what, err) : 0;
 }
 
 static int unpack_member(struct unpacking *unpacking, const struct tar_member *member,

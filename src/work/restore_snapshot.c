@@ -122,9 +122,14 @@ static int take_place(struct snapshot_restore *restore, const json_t *entry, str
 {
     struct restore_place place = {.oid = (uint32_t)json_number(entry, "oid"),
                                   .location = json_text(entry, "location")};
+    char under[RESTORE_PATH_MAX];
     const char *folder = place.oid == 0 ? restore->request->folder : place.location;
     const char *moved =
         place.oid ? find_moved(restore->request->tablespaces, place.location) : NULL;
+    if (place.oid && restore->request->tablespaces_under) {
+        snprintf(under, sizeof(under), "%s/%u", restore->request->tablespaces_under, place.oid);
+        moved = under;
+    }
     if (moved)
         folder = moved;
     if (folder[0] != '/' || strlen(folder) > RESTORE_PATH_MAX / 2)

@@ -16,7 +16,8 @@ static const struct {
 } RUNNERS[] = {
     {JOB_DUMP, dump_run, LOCK_DUMP},       {JOB_SNAPSHOT, snapshot_run, LOCK_SNAPSHOT},
     {JOB_VACUUM, vacuum_run, LOCK_VACUUM}, {JOB_PRUNE, prune_run, LOCK_PRUNE},
-    {JOB_WAL, wal_run, LOCK_OTHER},        {JOB_AUDIT, audit_run, LOCK_OTHER},
+    {JOB_WAL, wal_run, LOCK_OTHER},        {JOB_VERIFY, verify_run, LOCK_VERIFY},
+    {JOB_DRILL, drill_run, LOCK_RESTORE},  {JOB_AUDIT, audit_run, LOCK_OTHER},
 };
 
 /* A run in progress: the request, its report, and what guards the callbacks of many threads. */

@@ -202,13 +202,7 @@ static int complete(struct snapshot *snapshot, struct error *err)
     if (work_interrupted(err))
         return ERR_INTERRUPTED;
     rc = work_check_lock(snapshot->work, err);
-    if (!rc)
-        rc = manifest_check_stored(snapshot->work->repository, BACKUP_SNAPSHOT,
-                                   snapshot->making.started.id, manifest, err);
-    if (!rc)
-        rc = manifest_write(snapshot->work->repository, BACKUP_SNAPSHOT,
-                            snapshot->making.started.id, manifest, err);
-    return rc;
+    return rc ? rc : making_complete(&snapshot->making, manifest, err);
 }
 
 /* -- the whole ------------------------------------------------------------------------------------

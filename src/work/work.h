@@ -78,11 +78,13 @@ void work_stop(int code, const char *message);
 typedef int (*work_function)(const struct work *work, struct work_result *result,
                              struct error *err);
 
+int drill_run(const struct work *work, struct work_result *result, struct error *err);
 int dump_run(const struct work *work, struct work_result *result, struct error *err);
 int snapshot_run(const struct work *work, struct work_result *result, struct error *err);
 int vacuum_run(const struct work *work, struct work_result *result, struct error *err);
 int wal_run(const struct work *work, struct work_result *result, struct error *err);
 int prune_run(const struct work *work, struct work_result *result, struct error *err);
+int verify_run(const struct work *work, struct work_result *result, struct error *err);
 int audit_run(const struct work *work, struct work_result *result, struct error *err);
 
 #endif

@@ -309,7 +309,8 @@ def test_no_policy_at_all(tmp_path):
 
 
 @pytest.mark.parametrize("job, word", [
-    ({"type": "verify", "schedule": "0 * * * *"}, "verify"),
+    ({"type": "prune", "schedule": "0 7 * * *", "hooks": {}}, "hooks"),
+    ({"type": "prune", "schedule": "0 7 * * *", "after": "nightly"}, "after"),
 ])
 def test_what_this_version_cannot_do_is_refused(workspace, app, job, word):
     """Not ignored: who writes such a job counts on it."""

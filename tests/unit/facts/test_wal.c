@@ -92,6 +92,34 @@ static void test_a_million_segments(void **state)
     facts_wal_clear(&wal);
 }
 
+/* Out of the middle, off either end, the only one, and what is not there. */
+static void test_dropped_segments(void **state)
+{
+    (void)state;
+    static const uint64_t NUMBERS[] = {3, 4, 5, 6, 7, 20}, DROPPED[] = {5, 3, 7, 20, 99, 5};
+    struct facts_wal wal;
+    struct facts_wal_timeline *timeline;
+    assert_int_equal(facts_wal_begin(&wal, "12345", SIZE, NULL), 0);
+    assert_int_equal(facts_wal_add_timeline(&wal, 1, &timeline, NULL), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(NUMBERS); i++)
+        add(&wal, timeline, NUMBERS[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(DROPPED); i++) {
+        struct wal_name name = wal_segment_name(1, DROPPED[i], SIZE);
+        assert_int_equal(facts_wal_drop_segment(&wal, &name, 41, 42, NULL), 0);
+        assert_null(facts_wal_find(timeline, DROPPED[i]));
+        if (i > 0)
+            continue;
+        assert_int_equal(timeline->range_count, 3);
+        assert_int_equal(timeline->ranges[0].last_stored_us, 41);
+        assert_int_equal(timeline->ranges[1].first_stored_us, 42);
+        assert_int_equal(timeline->ranges[1].last_stored_us, 7);
+    }
+    assert_int_equal(timeline->range_count, 2);
+    assert_true(timeline->ranges[0].first == 4 && timeline->ranges[0].last == 4);
+    assert_true(timeline->ranges[1].first == 6 && timeline->ranges[1].last == 6);
+    facts_wal_clear(&wal);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -99,6 +127,7 @@ int main(void)
         cmocka_unit_test(test_a_name_twice_is_a_fault),
         cmocka_unit_test(test_order_is_demanded),
         cmocka_unit_test(test_a_million_segments),
+        cmocka_unit_test(test_dropped_segments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -114,6 +114,8 @@ static inline void add_field(struct facts *facts, struct facts_backup *backup, c
             backup->completed_us = INSTANT_NONE;
     } else if (starts(field, "level=", &value)) {
         backup->verified_level = value[0] - '0';
+    } else if (starts(field, "failed=", &value)) {
+        backup->failed_us = at(value);
     } else if (starts(field, "locked-to=", &value)) {
         backup->locked_until_us = at(value);
     } else if (starts(field, "drilled=", &value)) {

@@ -171,6 +171,22 @@ static const struct row rows[] = {
      "b0 delete expired: no rule of job \"nightly\" wants it: last 2\n"
      "b5 delete expired: no rule of job \"nightly\" wants it: last 2\n"
      "b6 delete expired: no rule of job \"nightly\" wants it: last 2\n"},
+    {"one in which a fault was found takes no place, and goes when it would have gone anyway",
+     KEEP(.last = 2), 0, NULL,
+     "2026-11-10T02:00,failed=2026-11-20 2026-11-11T02:00 2026-11-12T02:00,failed=2026-11-20 "
+     "2026-11-13T02:00 2026-11-14T02:00,failed=2026-11-20,level=2",
+     "b4 keep grace: its verification found a fault 2026-11-20T00:00:00Z; would be last 1 of 2; "
+     "also floor\n"
+     "b3 keep last: last 1 of 2; also floor\n"
+     "b2 delete expired: no rule of job \"nightly\" wants it: last 2\n"
+     "b1 keep last: last 2 of 2\n"
+     "b0 delete expired: no rule of job \"nightly\" wants it: last 2\n"},
+    {"with a fault in all of them nothing goes", KEEP(.last = 1), 0, NULL,
+     "2026-11-10T02:00,failed=2026-11-20 2026-11-11T02:00,failed=2026-11-20",
+     "b1 keep grace: its verification found a fault 2026-11-20T00:00:00Z, and it is newer than all "
+     "that are good; also floor\n"
+     "b0 keep grace: its verification found a fault 2026-11-20T00:00:00Z, and it is newer than all "
+     "that are good\n"},
     {"nothing is proven: nothing goes", KEEP(.last = 1), 2, NULL,
      "2026-11-10T02:00 2026-11-11T02:00,level=1",
      "b1 keep grace: not verified to level 2 yet, and newer than all that are; also floor\n"
@@ -299,6 +315,45 @@ static void test_incomplete_listing_deletes_nothing(void **state)
     facts_clear(&facts);
 }
 
+/* A listing that shows much less than the last prune left is no ground to delete more by. */
+static void test_a_listing_that_shrank(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t dumps, snapshots, segments;
+        const char *force;
+    } cases[] = {
+        {3, 0, 0, NULL},
+        {8, 0, 0, NULL}, /* five may go */
+        {9, 0, 0,
+         "3 dumps are there, and the prune of 2026-11-18T02:00:00Z had left 9: somebody else has "
+         "deleted, or the listing is not whole"},
+        {3, 6, 7,
+         "0 snapshots are there, and the prune of 2026-11-18T02:00:00Z had left 6: somebody else "
+         "has deleted, or the listing is not whole; 0 segments are there, and the prune of "
+         "2026-11-18T02:00:00Z had left 7: somebody else has deleted, or the listing is not "
+         "whole"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct world world;
+        struct facts facts;
+        struct retention_plan plan = {0};
+        make_world(&world, &(struct keep_rules){.is_set = true, .last = 1}, 0);
+        history(&facts, "2026-11-17T02:00 2026-11-18T02:00 2026-11-19T02:00");
+        facts.left = (struct facts_left){.is_known = true,
+                                         .dumps = cases[i].dumps,
+                                         .snapshots = cases[i].snapshots,
+                                         .wal_segments = cases[i].segments};
+        instant_parse("2026-11-18T02:00:00Z", &facts.left.at_us, &(bool){false}, NULL);
+        make_plan(&facts, &world, "2026-11-21T12:00", &plan);
+        assert_int_equal(plan.delete_count, 2);
+        assert_string_equal(plan.needs_force ? plan.needs_force : "",
+                            cases[i].force ? cases[i].force : "");
+        retention_plan_clear(&plan);
+        facts_clear(&facts);
+    }
+}
+
 /* The hash stands for what is done, not for when it is asked or why. */
 static void test_hash(void **state)
 {
@@ -410,6 +465,66 @@ static void test_zones(void **state)
 }
 
 /* With backups failing for a year, the clock alone takes nothing away. */
+/* The period of a rule that a day lies in, as a number. */
+static int64_t period_of(int rule, int64_t days)
+{
+    struct civil civil;
+    int32_t year;
+    int week;
+    civil_from_days(days, &civil);
+    civil_iso_week(&civil, &year, &week);
+    return rule == 0   ? days
+           : rule == 1 ? year * 100 + week
+           : rule == 2 ? civil.year * 12 + civil.month
+                       : civil.year;
+}
+
+/* Backups of one weekday only, whichever it is: each rule keeps the newest of each of its newest
+ * periods that have one, no calendar day is needed, and nothing else stays. */
+static void check_weekday(int weekday, const struct keep_rules *keep)
+{
+    enum { WEEKS = 60 };
+    const int counts[] = {keep->daily, keep->weekly, keep->monthly, keep->yearly};
+    const int64_t newest = civil_days(2026, 11, 8) + weekday;
+    bool wanted[WEEKS] = {false};
+    struct world world;
+    struct facts facts;
+    struct retention_plan plan = {0};
+    struct buf text = BUF_INIT(BUF_LIMIT_DEFAULT);
+    for (int rule = 0; rule < 4; rule++) {
+        int64_t last = INT64_MIN;
+        for (int i = 0, left = counts[rule]; i < WEEKS && left > 0; i++) {
+            int64_t period = period_of(rule, newest - 7 * i);
+            wanted[i] = wanted[i] || period != last;
+            left -= period != last;
+            last = period;
+        }
+    }
+    for (int i = 0; i < WEEKS; i++) {
+        struct civil civil;
+        civil_from_days(newest - 7 * i, &civil);
+        buf_addf(&text, "%s%04d-%02d-%02dT03:00", i ? " " : "", civil.year, civil.month, civil.day);
+    }
+    make_world(&world, keep, 0);
+    history(&facts, buf_text(&text));
+    make_plan(&facts, &world, "2026-11-21T12:00", &plan);
+    for (size_t i = 0; i < facts.backup_count; i++)
+        if ((retention_find(&plan, facts.backups[i].id)->action == RETENTION_KEEP) != wanted[i])
+            fail_msg("weekday %d: %s is%s wanted", weekday, facts.backups[i].id,
+                     wanted[i] ? "" : " not");
+    retention_plan_clear(&plan);
+    facts_clear(&facts);
+    buf_clear(&text);
+}
+
+static void test_one_weekday(void **state)
+{
+    (void)state;
+    const struct keep_rules keep = KEEP(.daily = 7, .weekly = 4, .monthly = 12, .yearly = 5);
+    for (int weekday = 0; weekday < 7; weekday++)
+        check_weekday(weekday, &keep);
+}
+
 static void test_time_stands_still_while_backups_fail(void **state)
 {
     (void)state;
@@ -454,10 +569,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_incomplete_listing_deletes_nothing),
+        cmocka_unit_test(test_a_listing_that_shrank),
         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_hash_is_of_the_canonical_text),
         cmocka_unit_test(test_find),
         cmocka_unit_test(test_zones),
+        cmocka_unit_test(test_one_weekday),
         cmocka_unit_test(test_time_stands_still_while_backups_fail),
     };
     return cmocka_run_group_tests(tests, load_zones, free_zones);

@@ -101,6 +101,8 @@ static void random_backup(struct world *world, int64_t span_us)
     backup->newest_us = backup->started_us;
     backup->bytes_stored = 1 + below(world, 1000);
     backup->verified_level = (int)below(world, 4);
+    if (chance(world, 10))
+        backup->failed_us = world->now_us - below(world, 30) * US_PER_DAY;
     if (chance(world, 5))
         backup->locked_until_us = world->now_us + (below(world, 100) - 50) * US_PER_DAY;
     if (chance(world, 10))
@@ -224,12 +226,16 @@ static void bucket(const struct facts_backup *backup, int rule, char *text, size
     }
 }
 
+static bool is_proven(const struct world *world, const struct facts_backup *backup)
+{
+    return backup->failed_us == INSTANT_NONE && backup->verified_level >= demand(world);
+}
+
 static bool in_stream(const struct world *world, const struct facts_backup *other,
                       const struct facts_backup *backup, const char *name, bool only_proven)
 {
     return counts(world, other) && is_of(other, backup->kind, name) &&
-           strcmp(other->job, backup->job) == 0 &&
-           (!only_proven || other->verified_level >= demand(world));
+           strcmp(other->job, backup->job) == 0 && (!only_proven || is_proven(world, other));
 }
 
 /* Whether the backup is the newest of its bucket, and fewer than `count` newer buckets exist. */
@@ -267,13 +273,13 @@ static bool stream_wants(const struct world *world, const struct facts_backup *b
         if (in_stream(world, other, backup, name, true) && (!newest || newer(other, newest)))
             newest = other;
     }
-    bool is_proven = backup->verified_level >= demand(world);
-    if (!newest || (!is_proven && newer(backup, newest)))
+    bool proven = is_proven(world, backup);
+    if (!newest || (!proven && newer(backup, newest)))
         return true;
     if (keep->within_us && newest->started_us - backup->started_us <= keep->within_us)
         return true;
     for (int rule = 0; rule < 6; rule++)
-        if (wins_place(world, backup, name, is_proven, rule, rule_counts[rule]))
+        if (wins_place(world, backup, name, proven, rule, rule_counts[rule]))
             return true;
     return false;
 }
@@ -291,7 +297,7 @@ static bool is_guarded(const struct world *world, const struct facts_backup *bac
 
 static bool is_floor(const struct world *world, const struct facts_backup *backup, const char *name)
 {
-    bool is_newest = true, is_newest_proven = backup->verified_level >= demand(world),
+    bool is_newest = true, is_newest_proven = is_proven(world, backup),
          is_drilled = backup->drilled_us != INSTANT_NONE;
     for (size_t i = 0; i < world->facts.backup_count; i++) {
         const struct facts_backup *other = &world->facts.backups[i];
@@ -299,7 +305,7 @@ static bool is_floor(const struct world *world, const struct facts_backup *backu
             continue;
         if (newer(other, backup)) {
             is_newest = false;
-            is_newest_proven &= other->verified_level < demand(world);
+            is_newest_proven &= !is_proven(world, other);
         }
         is_drilled &= other->drilled_us < backup->drilled_us ||
                       (other->drilled_us == backup->drilled_us && newer(backup, other));
@@ -454,7 +460,7 @@ static void check_no_displacement(struct world *world, const struct retention_pl
         const struct facts_backup *backup = &world->facts.backups[i];
         /* Of unproved ones an unproved one may take the place; of proven ones it may not, but for
          * the floor below the rules, which is one backup. */
-        if (is_newest_unproved && (backup->verified_level < demand(world) ||
+        if (is_newest_unproved && (!is_proven(world, backup) ||
                                    strcmp(retention_find(plan, backup->id)->rule, "floor") == 0))
             continue;
         check(world, !plan_keeps(plan, backup) || plan_keeps(&with_bad, backup),

@@ -141,6 +141,8 @@ static int check_record(const json_t *record, void *context, struct error *err)
     (void)err;
     int *seen = context;
     const char *type = json_string_value(json_object_get(record, "type"));
+    if (strcmp(type, "pruned") == 0)
+        return 0;
     assert_string_equal(type, *seen == 0 ? "wal_removed" : "backup_removed");
     if ((*seen)++ > 0)
         return 0;
@@ -175,7 +177,7 @@ static void test_deletes_up_to_the_anchor(void **state)
     assert_segments(*state, "6-12");
     assert_snapshots(*state, "anchnew0");
     assert_ok(evidence_verify(*state, NULL, check_record, &seen, &tip, &fixture_err));
-    assert_int_equal(tip.number, 2);
+    assert_int_equal(tip.number, 3);
     assert_objects(*state, WAL "00000001/pruned/",
                    WAL "00000001/pruned/000000010000000000000000-000000010000000000000005.json\n");
     assert_ok(apply(&desk, &prune));

@@ -1,0 +1,393 @@
+#include "postgres/scratch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libpq-fe.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/child.h"
+#include "base/file.h"
+#include "base/units.h"
+
+#define STOP_US (20 * US_PER_SECOND)
+
+enum {
+    NEWEST_MAJOR = 40,
+    VERSION_TEXT_LIMIT = 4096,
+    SETTINGS_MAX = 200,
+    CONF_LIMIT = 1 << 20,
+    LINE_SHOWN = 500,
+};
+
+struct pg_scratch {
+    struct child child;
+    char folder[PG_SCRATCH_FOLDER_MAX + 1];
+    char conninfo[PG_SCRATCH_FOLDER_MAX + 64];
+};
+
+/* -- programs ------------------------------------------------------------------------------------
+ */
+
+/* The major version that FOLDER/postgres tells, 0 when it can't be run. */
+static int probe(const char *folder)
+{
+    _cleanup_(freep) char *path = NULL;
+    if (asprintf(&path, "%s/postgres", folder) < 0 || access(path, X_OK) != 0)
+        return 0;
+    _cleanup_(buf_clear) struct buf output = BUF_INIT(VERSION_TEXT_LIMIT);
+    const char *argv[] = {path, "--version", NULL};
+    struct child_spec spec = {.argv = argv};
+    if (child_run(&spec, &output, NULL))
+        return 0;
+    const char *number = strpbrk(buf_text(&output), "0123456789");
+    int64_t major = 0;
+    return number && number_take(&number, &major) ? (int)major : 0;
+}
+
+static bool fits(int found, int major, bool exact)
+{
+    return exact ? found == major : found >= major;
+}
+
+static int accept_folder(const char *folder, char **ret_folder, struct error *err)
+{
+    *ret_folder = strdup(folder);
+    return *ret_folder ? 0 : error_no_memory(err);
+}
+
+static int find_on_path(int major, bool exact, char **ret_folder, struct error *err)
+{
+    const char *path = getenv("PATH");
+    while (path && *path) {
+        size_t length = strcspn(path, ":");
+        _cleanup_(freep) char *folder = strndup(path, length);
+        if (!folder)
+            return error_no_memory(err);
+        if (fits(probe(folder), major, exact))
+            return accept_folder(folder, ret_folder, err);
+        path += length + (path[length] == ':');
+    }
+    error_set(err, ERR_FAILED, "no server program of PostgreSQL %d%s was found", major,
+              exact ? "" : " or newer");
+    return error_hint(err, "install the package postgresql-%d, or set bindir: in the policy",
+                      major);
+}
+
+int pg_scratch_find_programs(const char *bindir, int major, bool exact, char **ret_folder,
+                             struct error *err)
+{
+    static const char *const PLACES[] = {"/usr/lib/postgresql/", "/usr/pgsql-"};
+    int newest = exact ? major : NEWEST_MAJOR;
+    if (strcmp(bindir, "auto") != 0 && fits(probe(bindir), major, exact))
+        return accept_folder(bindir, ret_folder, err);
+    for (int candidate = major; candidate <= newest; candidate++) {
+        for (size_t i = 0; i < ARRAY_SIZE(PLACES); i++) {
+            char folder[64];
+            snprintf(folder, sizeof(folder), "%s%d/bin", PLACES[i], candidate);
+            if (probe(folder) == candidate)
+                return accept_folder(folder, ret_folder, err);
+        }
+    }
+    return find_on_path(major, exact, ret_folder, err);
+}
+
+int pg_scratch_check_user(struct error *err)
+{
+    if (geteuid() != 0)
+        return 0;
+    error_set(err, ERR_FAILED,
+              "PostgreSQL refuses to run as root, so a restore can't be tried out");
+    return error_hint(err, "run pgcairn as the user postgres, or another one that may read the "
+                           "policy and the repository");
+}
+
+int pg_scratch_make_data(const char *programs, const char *data, struct error *err)
+{
+    _cleanup_(freep) char *initdb = NULL;
+    if (asprintf(&initdb, "%s/initdb", programs) < 0)
+        return error_no_memory(err);
+    const char *argv[] = {initdb, "-D",         data,           "-U",        "postgres",   "-E",
+                          "UTF8", "--locale=C", "--auth=trust", "--no-sync", "--no-clean", NULL};
+    const char *env[] = {"LC_ALL=C", NULL};
+    struct child_spec spec = {.argv = argv, .env = env};
+    return child_run(&spec, NULL, err);
+}
+
+/* -- libraries that are loaded at the start -------------------------------------------------------
+ */
+
+/* They begin work by themselves, and much of it reaches outside: jobs, requests, replication. */
+static const char *const ACTIVE_LIBRARIES[] = {
+    "pg_cron",  "pg_net", "pg_partman_bgw",    "pg_squeeze", "pglogical",      "bdr",
+    "pgactive", "spock",  "pg_failover_slots", "repmgr",     "pgautofailover", "timescaledb",
+    "citus",    "neon",
+};
+
+static bool is_active(const char *library)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(ACTIVE_LIBRARIES); i++)
+        if (strcmp(ACTIVE_LIBRARIES[i], library) == 0)
+            return true;
+    return false;
+}
+
+/* Beside the programs, as Debian and Red Hat have it. */
+static bool is_installed(const char *programs, const char *library)
+{
+    static const char *const FOLDERS[] = {"../lib", "../lib/postgresql", "../lib64"};
+    for (size_t i = 0; i < ARRAY_SIZE(FOLDERS); i++) {
+        char path[4096];
+        snprintf(path, sizeof(path), "%s/%s/%s.so", programs, FOLDERS[i], library);
+        if (access(path, R_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int take_library(const char *programs, const char *library, struct buf *kept,
+                        struct strv *left_out, struct error *err)
+{
+    const char *name = strncmp(library, "$libdir/", 8) == 0 ? library + 8 : library;
+    if (is_active(name) || !is_installed(programs, name))
+        return strv_add(left_out, name, err);
+    buf_addf(kept, "%s%s", kept->length ? "," : "", name);
+    return 0;
+}
+
+int pg_scratch_preload(const char *programs, const char *libraries, char **ret_libraries,
+                       struct strv *left_out, struct error *err)
+{
+    _cleanup_(buf_clear) struct buf kept = BUF_INIT(CONF_LIMIT);
+    int rc = 0;
+    for (const char *at = libraries; *at && !rc;) {
+        at += strspn(at, ", \t\"");
+        size_t length = strcspn(at, ", \t\"");
+        _cleanup_(freep) char *library = strndup(at, length);
+        if (!library)
+            return error_no_memory(err);
+        if (length > 0)
+            rc = take_library(programs, library, &kept, left_out, err);
+        at += length;
+    }
+    if (!rc)
+        rc = buf_failed(&kept, "shared_preload_libraries", err);
+    if (rc)
+        return rc;
+    *ret_libraries = strdup(buf_text(&kept));
+    return *ret_libraries ? 0 : error_no_memory(err);
+}
+
+/* -- the server ----------------------------------------------------------------------------------
+ */
+
+/* Given on the command line, where nothing that was restored can undo them. hot_standby is off, so
+ * that recovery needs no settings as large as the primary's, and who can connect knows that it is
+ * over. */
+static const char *const SETTINGS[] = {
+    "listen_addresses=",
+    "port=5432",
+    "unix_socket_permissions=0700",
+    "ssl=off",
+    "archive_mode=off",
+    "archive_command=",
+    "archive_cleanup_command=",
+    "recovery_end_command=",
+    "primary_conninfo=",
+    "primary_slot_name=",
+    "synchronous_standby_names=",
+    "max_logical_replication_workers=0",
+    "max_prepared_transactions=1000",
+    "hot_standby=off",
+    "autovacuum=off",
+    "session_preload_libraries=",
+    "local_preload_libraries=",
+    "external_pid_file=",
+    "cluster_name=pgcairn drill",
+    "shared_buffers=128MB",
+    "huge_pages=try",
+    "logging_collector=on",
+    "log_destination=stderr",
+    "log_filename=server.log",
+    "log_rotation_age=0",
+    "log_rotation_size=0",
+    "log_truncate_on_rotation=off",
+    "log_min_messages=warning",
+    "log_line_prefix=%m ",
+    "lc_messages=C",
+    "restart_after_crash=off",
+};
+
+static int write_file(const char *folder, const char *name, const char *text, struct error *err)
+{
+    char path[PG_SCRATCH_FOLDER_MAX + 64];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    return file_replace(path, text, strlen(text), 0600, err);
+}
+
+static int write_files(const char *folder, struct error *err)
+{
+    int rc = write_file(folder, "postgresql.conf", "# a scratch server of pgcairn's\n", err);
+    if (!rc)
+        rc = write_file(folder, "pg_hba.conf", "local all all trust\n", err);
+    return rc ? rc : write_file(folder, "pg_ident.conf", "", err);
+}
+
+static int add_setting(struct strv *argv, struct error *err, const char *format, ...)
+    _printf_(3, 4);
+
+static int add_setting(struct strv *argv, struct error *err, const char *format, ...)
+{
+    _cleanup_(freep) char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    int length = vasprintf(&text, format, args);
+    va_end(args);
+    if (length < 0)
+        return error_no_memory(err);
+    int rc = strv_add(argv, "-c", err);
+    return rc ? rc : strv_add(argv, text, err);
+}
+
+static int add_settings(const struct pg_scratch_options *options, struct strv *argv,
+                        struct error *err)
+{
+    static const char *const PLACES[] = {"config_file=%s/postgresql.conf",
+                                         "hba_file=%s/pg_hba.conf", "ident_file=%s/pg_ident.conf",
+                                         "unix_socket_directories=%s", "log_directory=%s"};
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(SETTINGS) && !rc; i++)
+        rc = add_setting(argv, err, "%s", SETTINGS[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(PLACES) && !rc; i++) {
+        const char *place = strstr(PLACES[i], "%s");
+        rc = add_setting(argv, err, "%.*s%s%s", (int)(place - PLACES[i]), PLACES[i],
+                         options->folder, place + 2);
+    }
+    if (!rc)
+        rc = add_setting(argv, err, "shared_preload_libraries=%s", options->preload);
+    for (size_t i = 0; options->settings && i < options->settings->count && !rc; i++)
+        rc = add_setting(argv, err, "%s", options->settings->items[i]);
+    return rc;
+}
+
+/* The command line ends with NULL, as exec wants it. */
+static int start_program(struct pg_scratch *server, const struct pg_scratch_options *options,
+                         struct error *err)
+{
+    _cleanup_(strv_clear) struct strv words = STRV_INIT(SETTINGS_MAX);
+    const char *argv[SETTINGS_MAX + 1] = {NULL};
+    const char *env[] = {"LC_ALL=C", "PGDATA", "PGOPTIONS", NULL};
+    _cleanup_(freep) char *program = NULL;
+    if (asprintf(&program, "%s/postgres", options->programs) < 0)
+        return error_no_memory(err);
+    int rc = strv_add(&words, program, err);
+    if (!rc)
+        rc = strv_add(&words, "-D", err);
+    if (!rc)
+        rc = strv_add(&words, options->data, err);
+    if (!rc)
+        rc = add_settings(options, &words, err);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < words.count; i++)
+        argv[i] = words.items[i];
+    struct child_spec spec = {.argv = argv, .env = env};
+    return child_start(&spec, &server->child, err);
+}
+
+int pg_scratch_start(const struct pg_scratch_options *options, struct pg_scratch **ret_server,
+                     struct error *err)
+{
+    if (strlen(options->folder) > PG_SCRATCH_FOLDER_MAX) {
+        error_set(err, ERR_LIMIT,
+                  "\"%s\" is longer than the %d bytes that a socket's folder may have",
+                  options->folder, PG_SCRATCH_FOLDER_MAX);
+        return error_hint(err, "name a shorter folder with scratch: in the policy");
+    }
+    int rc = write_files(options->folder, err);
+    if (rc)
+        return rc;
+    struct pg_scratch *server = calloc(1, sizeof(*server));
+    if (!server)
+        return error_no_memory(err);
+    snprintf(server->folder, sizeof(server->folder), "%s", options->folder);
+    snprintf(server->conninfo, sizeof(server->conninfo), "host='%s' port=5432", options->folder);
+    rc = start_program(server, options, err);
+    if (rc) {
+        free(server);
+        return rc;
+    }
+    *ret_server = server;
+    return 0;
+}
+
+const char *pg_scratch_conninfo(const struct pg_scratch *server)
+{
+    return server->conninfo;
+}
+
+int pg_scratch_log(const struct pg_scratch *server, struct buf *text, struct error *err)
+{
+    char path[PG_SCRATCH_FOLDER_MAX + 32], piece[8192];
+    struct stat status;
+    snprintf(path, sizeof(path), "%s/server.log", server->folder);
+    _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || fstat(fd, &status) != 0)
+        return error_set_errno(err, errno, "could not read \"%s\"", path);
+    off_t at = status.st_size > PG_SCRATCH_LOG_MAX ? status.st_size - PG_SCRATCH_LOG_MAX : 0;
+    ssize_t length;
+    while ((length = pread(fd, piece, sizeof(piece), at)) > 0 &&
+           text->length + (size_t)length <= PG_SCRATCH_LOG_MAX) {
+        buf_add(text, piece, (size_t)length);
+        at += length;
+    }
+    return length < 0 ? error_set_errno(err, errno, "could not read \"%s\"", path)
+                      : buf_failed(text, "the server's log", err);
+}
+
+/* The last line that says why: of the log, else of what came before there was one. */
+static int say_why(struct pg_scratch *server, struct error *err)
+{
+    static const char *const MARKS[] = {"PANIC:  ", "FATAL:  ", "ERROR:  "};
+    _cleanup_(buf_clear) struct buf log = BUF_INIT(PG_SCRATCH_LOG_MAX + 1);
+    const char *text = server->child.stderr_text, *found = NULL;
+    if (pg_scratch_log(server, &log, NULL) == 0 && log.length > 0)
+        text = buf_text(&log);
+    for (size_t i = 0; i < ARRAY_SIZE(MARKS) && !found; i++)
+        for (const char *at = text; (at = strstr(at, MARKS[i])); at++)
+            found = at + strlen(MARKS[i]);
+    if (!found)
+        return error_set(err, ERR_FAILED, "the scratch server ended without a word");
+    int length = (int)strcspn(found, "\n");
+    return error_set(err, ERR_FAILED, "the scratch server ended: %.*s",
+                     length > LINE_SHOWN ? LINE_SHOWN : length, found);
+}
+
+int pg_scratch_poll(struct pg_scratch *server, bool *ret_ready, struct error *err)
+{
+    struct child_status status;
+    bool ended = false;
+    int rc = child_poll(&server->child, &ended, &status, err);
+    if (rc)
+        return rc;
+    if (ended)
+        return say_why(server, err);
+    *ret_ready = PQping(server->conninfo) == PQPING_OK;
+    return 0;
+}
+
+struct pg_scratch *pg_scratch_stop(struct pg_scratch *server)
+{
+    struct child_status status;
+    if (!server)
+        return NULL;
+    if (server->child.pid > 0) {
+        kill(server->child.pid, SIGQUIT); /* "immediate": its children end with it */
+        child_wait(&server->child, STOP_US, &status, NULL);
+    }
+    child_clear(&server->child);
+    free(server);
+    return NULL;
+}

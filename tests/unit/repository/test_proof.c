@@ -1,0 +1,172 @@
+/* What verifications proved, through the evidence and back. */
+#include "fixture.h"
+
+#include "repository/catalogue.h"
+#include "repository/evidence.h"
+#include "repository/ids.h"
+#include "repository/proof.h"
+
+static void make_id(int number, char id[ID_SIZE])
+{
+    char text[64];
+    snprintf(text, sizeof(text), "20261121T02%02d%02dZ-%04d", number / 60 % 60, number % 60,
+             number);
+    memcpy(id, text, ID_SIZE);
+    id[ID_SIZE - 1] = '\0';
+}
+
+static struct proof_backup *add(struct proof *proof, int number, int level)
+{
+    char id[ID_SIZE];
+    struct proof_backup *backup;
+    make_id(number, id);
+    assert_ok(proof_add(proof, BACKUP_DUMP, id, &backup, &fixture_err));
+    backup->level = level;
+    backup->at_us = number * US_PER_SECOND;
+    backup->is_changed = true;
+    return backup;
+}
+
+static void test_there_and_back(void **state)
+{
+    struct repository *repository = *state;
+    struct proof proof = {0}, read = {0};
+    assert_ok(proof_read(repository, &read, &fixture_err));
+    assert_int_equal(read.number, 0);
+    add(&proof, 7, 2);
+    struct proof_backup *failed = add(&proof, 3, 0);
+    failed->failed_level = 2;
+    failed->failed_us = 99 * US_PER_SECOND;
+    snprintf(failed->manifest_sha256, sizeof(failed->manifest_sha256), "%064d", 5);
+    struct proof_span span = {.system = "42", .at_us = 8 * US_PER_SECOND};
+    assert_true(wal_name_parse("000000020000000A00000003", &span.first));
+    assert_true(wal_name_parse("000000020000000A000000FF", &span.last));
+    assert_ok(proof_add_span(&proof, &span, &fixture_err));
+    assert_ok(proof_write(repository, &proof, json_pack("{s:s}", "result", "fail"), &fixture_err));
+    assert_ok(evidence_add(repository, "other", json_object(), NULL, &fixture_err));
+
+    assert_ok(proof_read(repository, &read, &fixture_err));
+    assert_int_equal(read.number, 1);
+    assert_int_equal(read.backup_count, 2);
+    char id[ID_SIZE];
+    make_id(3, id);
+    const struct proof_backup *found = proof_find(&read, id);
+    assert_true(found && found->failed_level == 2 && found->failed_us == 99 * US_PER_SECOND);
+    assert_string_equal(found->manifest_sha256, failed->manifest_sha256);
+    make_id(7, id);
+    found = proof_find(&read, id);
+    assert_true(found && found->level == 2 && found->at_us == 7 * US_PER_SECOND &&
+                found->failed_level == 0);
+    assert_int_equal(read.span_count, 1);
+    assert_int_equal(wal_name_compare(&read.spans[0].last, &span.last), 0);
+    proof_clear(&read);
+    proof_clear(&proof);
+}
+
+/* More than one record holds: only what has changed is written, and the older ones are asked too.
+ */
+static void test_many(void **state)
+{
+    enum { MANY = 2 * PROOF_RECORD_MAX + 10 };
+    struct repository *repository = *state;
+    struct proof proof = {0}, read = {0};
+    char id[ID_SIZE];
+    for (int i = 0; i < MANY; i++)
+        add(&proof, i, 1);
+    assert_ok(proof_write(repository, &proof, json_object(), &fixture_err));
+    assert_int_equal(proof.number, 3);
+    assert_ok(proof_read(repository, &read, &fixture_err));
+    assert_int_equal(read.backup_count, MANY);
+    add(&read, 4000, 3);
+    assert_ok(proof_write(repository, &read, json_object(), &fixture_err));
+    assert_int_equal(read.number, 4);
+    proof_clear(&read);
+    assert_ok(proof_read(repository, &read, &fixture_err));
+    assert_int_equal(read.backup_count, MANY);
+    make_id(4000, id);
+    assert_int_equal(proof_find(&read, id)->level, 3);
+    make_id(4001, id);
+    assert_int_equal(proof_find(&read, id)->level, 1);
+    proof_clear(&read);
+    proof_clear(&proof);
+}
+
+static void test_events_since(void **state)
+{
+    struct repository *repository = *state;
+    struct proof proof = {0};
+    char id[ID_SIZE], gone[ID_SIZE];
+    make_id(1, gone);
+    make_id(2, id);
+    add(&proof, 1, 2);
+    assert_ok(proof_write(repository, &proof, json_object(), &fixture_err));
+    proof_clear(&proof);
+    assert_ok(evidence_add(repository, "backup_removed",
+                           json_pack("{s:s, s:s}", "id", gone, "kind", "dump"), NULL,
+                           &fixture_err));
+    assert_ok(evidence_add(
+        repository, "backup_made",
+        json_pack("{s:s, s:s, s:s}", "id", id, "kind", "snapshot", "manifest_sha256", "abc"), NULL,
+        &fixture_err));
+    assert_ok(proof_read_all(repository, &proof, &fixture_err));
+    assert_null(proof_find(&proof, gone));
+    const struct proof_backup *made = proof_find(&proof, id);
+    assert_true(made && made->kind == BACKUP_SNAPSHOT && made->level == 0);
+    assert_string_equal(made->manifest_sha256, "abc");
+    proof_clear(&proof);
+}
+
+/* Without a proof that can be read the facts are not whole, so that nothing is deleted. */
+static void test_facts(void **state)
+{
+    struct repository *repository = *state;
+    struct facts facts;
+    struct proof proof = {0};
+    char id[ID_SIZE];
+    make_id(5, id);
+    fixture_backup(repository, id, 1000 * US_PER_SECOND);
+    add(&proof, 5, 2)->failed_level = 2;
+    assert_ok(proof_write(repository, &proof, json_object(), &fixture_err));
+    assert_ok(catalogue_read(repository, 2000 * US_PER_SECOND, &facts, &fixture_err));
+    assert_true(facts.complete && facts.backups[0].verified_level == 2);
+    facts_clear(&facts);
+    fixture_put(repository, "shop/evidence/0000000001.json",
+                "{\"type\":\"verified\",\"newest\":{}}");
+    assert_ok(catalogue_read(repository, 2000 * US_PER_SECOND, &facts, &fixture_err));
+    assert_false(facts.complete);
+    assert_non_null(strstr(facts.problem, "evidence record 1: it has no list of backups"));
+    facts_clear(&facts);
+    proof_clear(&proof);
+}
+
+/* Records from before each told of the newest ones, and one that is damaged in between. */
+static void test_the_newest_of_a_type(void **state)
+{
+    struct repository *repository = *state;
+    json_t *record = NULL;
+    int64_t number = -1;
+    assert_ok(evidence_find_newest(repository, "verified", &number, &record, &fixture_err));
+    assert_true(number == 0 && !record);
+    fixture_put(repository, "shop/evidence/0000000001.json", "{\"type\":\"verified\"}");
+    fixture_put(repository, "shop/evidence/0000000002.json", "{\"type\":\"other\"}");
+    assert_ok(evidence_find_newest(repository, "verified", &number, &record, &fixture_err));
+    assert_int_equal(number, 1);
+    json_decref(record);
+    fixture_put(repository, "shop/evidence/0000000003.json", "{\"type\":");
+    assert_int_equal(evidence_find_newest(repository, "verified", &number, &record, &fixture_err),
+                     ERR_CORRUPT);
+    assert_ok(evidence_add(repository, "more", json_object(), NULL, &fixture_err));
+    assert_ok(evidence_find_newest(repository, "verified", &number, &record, &fixture_err));
+    assert_int_equal(number, 1);
+    json_decref(record);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        FIXTURE_TEST(test_there_and_back),       FIXTURE_TEST(test_many),
+        FIXTURE_TEST(test_events_since),         FIXTURE_TEST(test_facts),
+        FIXTURE_TEST(test_the_newest_of_a_type),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -6,9 +6,6 @@
 #include "base/json.h"
 #include "policy/keys.h"
 
-/* Words that the schema knows already and that are no keys before their features are there. */
-static const char *const TO_COME[] = {"level", "scratch", "database"};
-
 static json_t *schema;
 
 static const json_t *resolve(const json_t *node)
@@ -31,14 +28,6 @@ static const struct key *find(const struct section *section, const char *name)
             if (strcmp(section->keys[i].name, name) == 0)
                 return &section->keys[i];
     return NULL;
-}
-
-static bool is_to_come(const char *name)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(TO_COME); i++)
-        if (strcmp(TO_COME[i], name) == 0)
-            return true;
-    return false;
 }
 
 static void check_words(const char *path, const struct key *key, const json_t *node)
@@ -89,7 +78,7 @@ static void check_section(const char *path, const struct section *section, const
         }
     json_object_foreach(properties, name, property)
     {
-        if (!find(section, name) && !is_to_come(name))
+        if (!find(section, name))
             fail_msg("%s.%s is in the schema, and no key", path, name);
     }
     assert_true(json_is_false(json_object_get(node, "additionalProperties")));

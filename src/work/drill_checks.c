@@ -8,6 +8,7 @@
 #include "postgres/connection.h"
 #include "postgres/migrations.h"
 #include "repository/manifest.h"
+#include "wal/name.h"
 #include "work/drill.h"
 
 enum { OUTPUT_LIMIT = 1 << 20, LINE_SHOWN = 300, POLL_MS = 500 };
@@ -57,6 +58,34 @@ static int find_superuser(struct drill *drill, struct error *err)
     if (rc && err && reason.code)
         *err = reason;
     return rc;
+}
+
+/* -- how far it was replayed ------------------------------------------------------------------ */
+
+/* PostgreSQL takes the first record that it can't read for the end of WAL, and starts: WAL that the
+ * primary had written damaged, and that was stored so, would be lost without a word. A last segment
+ * may hold nothing but the middle of a record, so the one before is far enough. */
+static int check_end(struct drill *drill, struct error *err)
+{
+    _cleanup_(pg_conn_freep) PGconn *conn = NULL;
+    _cleanup_(freep) char *text = NULL;
+    struct wal_name last;
+    uint64_t lsn = 0;
+    int64_t size = json_number(json_object_get(drill->manifest, "wal"), "segment_size");
+    if (!wal_name_parse(drill->last_wal, &last) || !wal_segment_size_valid(size))
+        return 0;
+    int rc = connect_as(drill, drill->superuser, "template1", &conn, err);
+    if (!rc)
+        rc = pg_query_text(conn, &text, err, "select pg_catalog.pg_current_wal_insert_lsn()");
+    if (!rc)
+        rc = wal_lsn_parse(text, &lsn, err);
+    if (rc)
+        return rc;
+    bool is_reached = wal_segment_at(lsn, size) + 1 >= wal_segment_number(&last, size);
+    drill_note(drill, "end of WAL", is_reached ? "pass" : "fail", "%s%s of stored WAL up to %s%s",
+               is_reached ? "" : "replay ended at ", text, drill->last_wal,
+               is_reached ? "" : ": what follows can't be read");
+    return 0;
 }
 
 /* -- each database ---------------------------------------------------------------------------- */
@@ -127,7 +156,8 @@ static int check_database(struct drill *drill, const char *database, struct erro
     return rc ? rc : check_migration(drill, conn, database, err);
 }
 
-/* A database that can't be asked is a failure of the drill, and the next one is asked. */
+/* A database that can't be asked is a failure of the drill, and the next one is asked. One with
+ * the limit -2 is what a DROP DATABASE that was interrupted has left: nobody can connect to it. */
 static int check_databases(struct drill *drill, struct error *err)
 {
     _cleanup_(pg_conn_freep) PGconn *conn = NULL;
@@ -136,7 +166,7 @@ static int check_databases(struct drill *drill, struct error *err)
     if (!rc)
         rc = pg_query(conn, &result, err,
                       "select datname from pg_catalog.pg_database where datallowconn"
-                      " and not datistemplate order by 1",
+                      " and not datistemplate and datconnlimit <> -2 order by 1",
                       NULL);
     if (!rc && PQntuples(result) == 0)
         drill_note(drill, "database", "fail", "the restored cluster has no database");
@@ -288,7 +318,10 @@ static int run_amcheck(struct drill *drill, const char *program, struct error *e
                           jobs,
                           "--no-password",
                           NULL};
-    const char *env[] = {"LC_ALL=C", "PGDATABASE", "PGOPTIONS", "PGSERVICE", NULL};
+    const char *env[] = {
+        "LC_ALL=C",      "PGHOSTADDR",        "PGDATABASE",           "PGOPTIONS",
+        "PGSERVICE",     "PGSSLMODE=disable", "PGGSSENCMODE=disable", "PGCHANNELBINDING=disable",
+        "PGREQUIREPEER", "PGREQUIREAUTH",     "PGTARGETSESSIONATTRS", NULL};
     struct child_spec spec = {.argv = argv, .env = env, .output = CHILD_PIPE};
     _cleanup_(child_clear) struct child child;
     struct child_status status;
@@ -318,6 +351,8 @@ static int check_blocks(struct drill *drill, struct error *err)
 int drill_check_all(struct drill *drill, struct error *err)
 {
     int rc = find_superuser(drill, err);
+    if (!rc)
+        rc = check_end(drill, err);
     if (!rc)
         rc = check_databases(drill, err);
     if (!rc)

@@ -30,6 +30,7 @@ DRILL_JOBS = {"wal": {"type": "wal", "schedule": "0 * * * *", "keep": {"within":
               "physical": drill("weekly", SQL, "select sum(a) = 3 from far", rto="10m"),
               "logical": drill("nightly", SQL),
               "doubting": drill("nightly", 'select count(*) < 0 from "Models"', "select 1 from nowhere", "select 1 where false"),
+              "unloaded": drill("weekly", "select current_setting('session_preload_libraries') = ''"),
               "hurried": drill("nightly", rto="1s")}
 
 
@@ -169,17 +170,23 @@ def test_no_environment_leads_a_drill_to_another_server(archive, monkeypatch):
 
 
 @pytest.mark.stores("file")
-def test_triggers_do_not_fire(archive):
-    """An event trigger of the application's would run when amcheck makes its extension."""
+def test_what_the_database_would_run_by_itself(archive):
+    """An event trigger of the application's when amcheck makes its extension, a library in each session. An
+    extension of another version than this machine's is no fault of the backup's."""
+    archive.server.psql("postgres", "alter database postgres set session_preload_libraries = 'auto_explain'")
     archive.server.psql("postgres", """create function leave() returns event_trigger language plpgsql as $$ begin raise exception 'fired'; end $$;
         create event trigger leaving on ddl_command_end when tag in ('CREATE EXTENSION') execute function leave()""")
     try:
         archive.run("run", "demo/nightly")
+        archive.server.psql("postgres", "update pg_extension set extversion = '0.9' where extname = 'plpgsql'")
         archive.run("run", "demo/weekly")
     finally:
+        archive.server.psql("postgres", "update pg_extension set extversion = '1.0' where extname = 'plpgsql'")
         archive.server.psql("postgres", "drop event trigger leaving; drop function leave()")
-    for job in ("logical", "physical"):
+        archive.server.psql("postgres", "alter database postgres reset session_preload_libraries")
+    for job in ("logical", "unloaded"):
         details = run(archive, job).json["details"]
+        assert job == "logical" or [s["outcome"] for s in steps(details, "extension") if "0.9" in s["what"]] == ["skip"]
         assert steps(details, "amcheck")[0]["outcome"] in ("pass", "skip"), details
 
 

@@ -86,6 +86,9 @@ AUDIT_CONTROL(audit_file_modes)
         else if (file->mode & 022)
             audit_say(judging, AUDIT_FAIL, "%s %s can be changed by others (mode %04o)", file->what,
                       file->path, (unsigned)file->mode);
+        else if (file->is_secret && file->mode & 07)
+            audit_say(judging, AUDIT_FAIL, "%s %s can be read by others (mode %04o)", file->what,
+                      file->path, (unsigned)file->mode);
         else
             audit_say(judging, AUDIT_PASS, "%s has mode %04o", file->path, (unsigned)file->mode);
     }

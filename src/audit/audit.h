@@ -52,10 +52,10 @@ struct audit_control {
     const char *id;
     const char *group;
     enum audit_severity severity;
-    bool is_of_period; /* the evidence alone tells it for a time that is past */
-    const char *title; /* what holds when it passes */
-    const char *soc2;  /* clauses that it answers, blanks between; "" when none */
-    const char *iso;   /* of ISO/IEC 27001:2022, annex A */
+    bool is_of_period;  /* the evidence alone tells it for a time that is past */
+    const char *title;  /* what holds when it passes */
+    const char *soc2;   /* clauses that it answers, blanks between; "" when none */
+    const char *iso;    /* of ISO/IEC 27001:2022, annex A */
     const char *remedy; /* CLUSTER stands for the name of the cluster */
     int (*judge)(struct audit_judging *judging, struct error *err);
 };
@@ -68,7 +68,7 @@ struct audit_finding {
     enum audit_status status;
     enum audit_status judged; /* without the waiver */
     char *observed, *required;
-    char *remedy; /* the control's, with the name of the cluster */
+    char *remedy;                       /* the control's, with the name of the cluster */
     struct strv evidence;               /* keys of objects, ids of runs, numbers of records */
     const struct policy_waiver *waiver; /* that is in force and changed the status; NULL */
 };

@@ -120,6 +120,19 @@ static int64_t expected_from(const struct audit_judging *judging, const struct p
     return first_us != INSTANT_NONE && first_us > judging->from_us ? first_us : judging->from_us;
 }
 
+/* Until when another policy was in force, as far as audits on record tell: what was due by then was
+ * perhaps not due under it. */
+static int64_t other_policy_until(const struct audit_judging *judging)
+{
+    const struct facts_audit *facts = judging->facts;
+    for (size_t i = facts->record_count; i > 0; i--) {
+        const struct facts_record *record = &facts->records[i - 1];
+        if (*record->policy_sha256 && strcmp(record->policy_sha256, judging->policy->sha256) != 0)
+            return record->at_us;
+    }
+    return INSTANT_NONE;
+}
+
 struct missing {
     size_t due, missed;
 };
@@ -132,7 +145,7 @@ static struct missing judge_dues(struct audit_judging *judging, const struct pol
     size_t count, i = 0;
     const struct audit_backup *history = audit_history_of(judging, job->name, &count);
     const struct zone *zone = audit_zone(judging, job);
-    int64_t from_us = expected_from(judging, job);
+    int64_t from_us = expected_from(judging, job), other_us = other_policy_until(judging);
     int64_t end_us = judging->to_us < judging->now_us - grace_us(job)
                          ? judging->to_us
                          : judging->now_us - grace_us(job);
@@ -155,8 +168,10 @@ static struct missing judge_dues(struct audit_judging *judging, const struct pol
             cause[0] = '\0';
             if (judging->line_counts[AUDIT_FAIL] < AUDIT_LINES_MAX)
                 describe_cause(judging, job, due_us, cause, sizeof(cause));
-            audit_say(judging, AUDIT_FAIL, "%s: %s%s%s", job->name,
-                      instant_format(due_us, due_text), cause[0] ? ", " : "", cause);
+            bool is_certain = due_us > other_us;
+            audit_say(judging, is_certain ? AUDIT_FAIL : AUDIT_WARN, "%s: %s%s%s%s", job->name,
+                      instant_format(due_us, due_text), is_certain ? "" : " under another policy",
+                      cause[0] ? ", " : "", cause);
         }
         due = next;
     }
@@ -216,6 +231,12 @@ static void judge_rate(struct audit_judging *judging, const struct policy_job *j
               job->name, done, all);
 }
 
+/* That such a run failed is what it found: other controls tell of that. */
+static bool is_check(enum job_type type)
+{
+    return type == JOB_VERIFY || type == JOB_DRILL || type == JOB_AUDIT;
+}
+
 AUDIT_CONTROL(audit_success_rate)
 {
     (void)err;
@@ -228,9 +249,8 @@ AUDIT_CONTROL(audit_success_rate)
                   facts->journal_problem ? facts->journal_problem : "");
         return 0;
     }
-    /* That an audit failed is what it found, and no broken run. */
     for (size_t i = 0; i < judging->policy->job_count; i++)
-        if (judging->policy->jobs[i].type != JOB_AUDIT)
+        if (!is_check(judging->policy->jobs[i].type))
             judge_rate(judging, &judging->policy->jobs[i]);
     if (facts->run_count == 0)
         audit_say(judging, AUDIT_SKIP, "no run is on record");

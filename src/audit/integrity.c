@@ -119,28 +119,28 @@ AUDIT_CONTROL(audit_vanished)
 struct proof {
     int64_t at_us, failed_us; /* the last good one; the last one, if that found faults */
     int level;
-    int64_t number;        /* of its record; 0: the catalogue tells */
+    int64_t number;        /* of the newest record that speaks of the kind; 0: none */
     size_t stale, backups; /* good ones that were not proved in time, though old enough */
 };
 
-/* A record that names no kind speaks of all that was looked at: its faults count for both, its
- * success only where nothing tells more. */
+/* Each record of a verification repeats what has a fault still, so one without such an entry clears
+ * what earlier ones said. A record that names no kind speaks of all that was looked at. */
 static void take_record(const struct audit_judging *judging, enum backup_kind kind,
                         const struct facts_record *record, struct proof *proof)
 {
+    bool is_run = strcmp(record->kind, FACTS_RECORD_RUN) == 0;
     if (!audit_is_proof(record) || record->at_us > judging->to_us ||
-        (*record->kind && strcmp(record->kind, backup_kind_name(kind)) != 0))
+        (!is_run && *record->kind && strcmp(record->kind, backup_kind_name(kind)) != 0))
         return;
-    if (!audit_went_well(record)) {
-        if (strcmp(record->result, "fail") == 0)
-            proof->failed_us = record->at_us;
-        return;
-    }
-    proof->failed_us = INSTANT_NONE;
-    if ((*record->kind || judging->is_period) && record->at_us >= proof->at_us) {
+    proof->number = record->number;
+    if (is_run || audit_went_well(record))
+        proof->failed_us = INSTANT_NONE;
+    else if (strcmp(record->result, "fail") == 0)
+        proof->failed_us = record->at_us;
+    bool tells = (*record->kind && !is_run) || judging->is_period;
+    if (audit_went_well(record) && tells && record->at_us >= proof->at_us) {
         proof->at_us = record->at_us;
         proof->level = record->level;
-        proof->number = record->number;
     }
 }
 
@@ -154,7 +154,6 @@ static void take_backup(const struct audit_judging *judging, const struct facts_
     if (backup->verified_level > 0 && backup->verified_us > proof->at_us) {
         proof->at_us = backup->verified_us;
         proof->level = backup->verified_level;
-        proof->number = 0;
     }
     proof->stale += backup->completed_us != INSTANT_NONE && backup->completed_us < oldest_us &&
                     (backup->verified_level == 0 || backup->verified_us < oldest_us);
@@ -180,7 +179,7 @@ static void judge_proof(struct audit_judging *judging, enum backup_kind kind)
     if (proof.number)
         audit_point(judging, "%s/evidence/%010lld.json", judging->policy->cluster,
                     (long long)proof.number);
-    if (proof.failed_us != INSTANT_NONE && proof.failed_us > proof.at_us)
+    if (proof.failed_us != INSTANT_NONE)
         audit_say(judging, AUDIT_FAIL, "%ss: the last proof, of %s, found faults",
                   backup_kind_name(kind), audit_age(judging, proof.failed_us, age));
     else if (proof.at_us == INSTANT_NONE)
@@ -196,6 +195,23 @@ static void judge_proof(struct audit_judging *judging, enum backup_kind kind)
                   proof.backups, backup_kind_name(kind));
 }
 
+/* Faults that belong to no backup, as those of WAL, are told by the run alone. */
+static void judge_last_run(struct audit_judging *judging)
+{
+    const struct facts_audit *facts = judging->facts;
+    char age[80];
+    for (size_t i = facts->record_count; i > 0; i--) {
+        const struct facts_record *record = &facts->records[i - 1];
+        if (!audit_is_proof(record) || record->at_us > judging->to_us ||
+            strcmp(record->kind, FACTS_RECORD_RUN) != 0)
+            continue;
+        if (strcmp(record->result, "fail") == 0)
+            audit_say(judging, AUDIT_FAIL, "the last verification, of %s, found faults",
+                      audit_age(judging, record->at_us, age));
+        return;
+    }
+}
+
 AUDIT_CONTROL(audit_verified)
 {
     (void)err;
@@ -208,6 +224,7 @@ AUDIT_CONTROL(audit_verified)
         judge_proof(judging, BACKUP_DUMP);
     if (audit_next_job(judging->policy, JOB_SNAPSHOT, NULL))
         judge_proof(judging, BACKUP_SNAPSHOT);
+    judge_last_run(judging);
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/units.h"
+#include "base/utf8.h"
 
 enum { LINE_MAX_BYTES = 400, JUDGED_BYTES_MAX = 64 << 10, NOTES_MAX = 200 };
 
@@ -28,7 +29,7 @@ void audit_say(struct audit_judging *judging, enum audit_status status, const ch
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     if (judging->line_counts[status]++ < AUDIT_LINES_MAX)
-        keep_failure(judging, strv_add(&judging->lines[status], text, NULL));
+        keep_failure(judging, strv_add(&judging->lines[status], utf8_mend(text), NULL));
 }
 
 void audit_point(struct audit_judging *judging, const char *format, ...)
@@ -39,7 +40,7 @@ void audit_point(struct audit_judging *judging, const char *format, ...)
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     if (judging->point_count++ < AUDIT_EVIDENCE_MAX)
-        keep_failure(judging, strv_add(&judging->finding->evidence, text, NULL));
+        keep_failure(judging, strv_add(&judging->finding->evidence, utf8_mend(text), NULL));
 }
 
 void audit_require(struct audit_judging *judging, int line, const char *format, ...)
@@ -49,6 +50,7 @@ void audit_require(struct audit_judging *judging, int line, const char *format, 
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    utf8_mend(text);
     int length = line ? asprintf(&made, "%s (%s:%d)", text, judging->policy->file, line)
                       : asprintf(&made, "%s", text);
     if (length < 0) {

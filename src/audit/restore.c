@@ -54,7 +54,7 @@ AUDIT_CONTROL(audit_drilled)
     else if (is_late(judging, last))
         audit_say(judging, AUDIT_FAIL, "the last one that passed was %s", age);
     else
-        audit_say(judging, AUDIT_PASS, "%s%s%s passed %s", last->kind, *last->id ? " " : "",
+        audit_say(judging, AUDIT_PASS, "%s%s%s passed %s", last->kind, *last->kind ? " " : "",
                   last->id, age);
     return 0;
 }

@@ -70,7 +70,8 @@ static void print_faults(const struct verify_report *report)
     {
         if (i == FAULTS_PRINTED_MAX)
             break;
-        const char *table = json_text(fault, "table"), *consequence = json_text(fault, "consequence");
+        const char *table = json_text(fault, "table"),
+                   *consequence = json_text(fault, "consequence");
         const json_t *byte = json_object_get(fault, "byte");
         printf("FAULT  %s\n", json_text(fault, "object"));
         printf("       %s", json_text(fault, "what"));
@@ -136,18 +137,19 @@ static int begin(const struct opened *opened, struct verify_request *request,
     return rc;
 }
 
-/* A repository that can't be read can't be told to be well or not. What is not in it is an answer. */
-static int as_told(const struct globals *globals, const char *cluster,
-                   struct verify_report *report, struct error *err)
+/* A repository that can't be read can't be told to be well or not. What is not in it is an answer.
+ */
+static int as_told(const struct globals *globals, const char *cluster, struct verify_report *report,
+                   struct error *err)
 {
     bool is_answer = err->code == ERR_NOT_FOUND || err->code == ERR_BUSY ||
                      err->code == ERR_USAGE || err->code == ERR_POLICY;
     int rc = is_answer ? err->code : error_as_unknown(err);
-    if (rc != ERR_UNKNOWN || !globals->json)
+    if (error_exit_status(rc) != error_exit_status(ERR_UNKNOWN) || !globals->json)
         return rc;
     if (!report->unknowns)
-        *report = (struct verify_report){.faults = json_array(), .unknowns = json_array(),
-                                         .lost = json_array()};
+        *report = (struct verify_report){
+            .faults = json_array(), .unknowns = json_array(), .lost = json_array()};
     json_array_append_new(report->unknowns, json_pack("{s:s, s:s, s:o}", "id", "", "object", "",
                                                       "what", pg_text_to_json(err->message)));
     struct error print = ERROR_NONE;
@@ -162,10 +164,8 @@ static int run(const struct globals *globals, const struct arguments *arguments,
     _cleanup_(locking_freep) struct locking *locking = NULL;
     _cleanup_(verify_report_clear) struct verify_report report = {0};
     char run_id[ID_SIZE];
-    struct verify_request request = {.run_id = run_id,
-                                     .job = "",
-                                     .progress = show_progress,
-                                     .notice = show_notice};
+    struct verify_request request = {
+        .run_id = run_id, .job = "", .progress = show_progress, .notice = show_notice};
     int rc = read_options(arguments, &request, err);
     if (!rc)
         rc = id_make(instant_now_us(), run_id, err);

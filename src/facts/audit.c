@@ -322,8 +322,13 @@ static const struct field SERVER[] = {
 };
 
 static const struct field FILES[] = {
-    TEXT(facts_file, what),       TEXT(facts_file, path),    INTEGER(facts_file, mode),
-    FLAG(facts_file, is_foreign), TEXT(facts_file, problem), END,
+    TEXT(facts_file, what),
+    TEXT(facts_file, path),
+    INTEGER(facts_file, mode),
+    FLAG(facts_file, is_secret),
+    FLAG(facts_file, is_foreign),
+    TEXT(facts_file, problem),
+    END,
 };
 
 static const struct field AUDIT[] = {

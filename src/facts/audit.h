@@ -57,6 +57,9 @@ struct facts_manifest {
     int64_t tables, rows;
 };
 
+/* The kind of a record of a verification as a whole, beside the entries of what has faults. */
+#define FACTS_RECORD_RUN "run"
+
 /* A record of evidence, or one item of a record that speaks of many. Texts are "" and numbers 0
  * where the record does not have them, times INSTANT_NONE. */
 struct facts_record {
@@ -122,6 +125,7 @@ struct facts_server {
 struct facts_file {
     char *what, *path;
     int mode;
+    bool is_secret;  /* others may not even read it */
     bool is_foreign; /* it belongs to somebody else than root and us */
     char *problem;
 };

@@ -5,10 +5,22 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/utf8.h"
 
 enum { PATH_MAX_BYTES = 200 };
 
 /* -- writing ------------------------------------------------------------------------------- */
+
+/* Messages of a system or server may be in any encoding, which JSON can't carry. */
+static json_t *text_to_json(const char *text)
+{
+    json_t *json = json_string(text);
+    char *copy = json ? NULL : strdup(text);
+    if (copy)
+        json = json_string(utf8_mend(copy));
+    free(copy);
+    return json;
+}
 
 static json_t *texts_to_json(char *const *texts)
 {
@@ -16,7 +28,7 @@ static json_t *texts_to_json(char *const *texts)
         return json_null();
     json_t *list = json_array();
     for (size_t i = 0; texts[i] && list; i++)
-        if (json_array_append_new(list, json_string(texts[i]))) {
+        if (json_array_append_new(list, text_to_json(texts[i]))) {
             json_decref(list);
             return NULL;
         }
@@ -44,7 +56,7 @@ static json_t *field_to_json(const struct field *field, const char *value)
     switch (field->kind) {
     case FIELD_TEXT:
         text = *(char *const *)place;
-        return text ? json_string(text) : json_null();
+        return text ? text_to_json(text) : json_null();
     case FIELD_CHARS:
         return json_string(place);
     case FIELD_TEXTS:

@@ -11,9 +11,9 @@ enum { READ_BYTES = 256 << 10 };
 struct volume_reader {
     struct archive *archive; /* NULL for VOLUME_PLAIN */
     struct store_reader *reader;
-    EVP_MD_CTX *digest;
+    EVP_MD_CTX *digest; /* NULL when nothing is expected */
     enum volume_kind kind;
-    bool has_expected, stream_begun, stream_empty;
+    bool stream_begun, stream_empty;
     struct store_object expected;
     char key[STORE_KEY_MAX + 1];
     char name[TAR_NAME_MAX + 1]; /* of the member of an archive */
@@ -28,7 +28,7 @@ static int take_bytes(struct volume_reader *reader, size_t *ret_length, struct e
     if (rc)
         return rc;
     reader->stored += (int64_t)*ret_length;
-    if (EVP_DigestUpdate(reader->digest, reader->buffer, *ret_length) != 1)
+    if (reader->digest && EVP_DigestUpdate(reader->digest, reader->buffer, *ret_length) != 1)
         return error_set(err, ERR_FAILED, "could not compute a SHA-256");
     return 0;
 }
@@ -85,11 +85,10 @@ int volume_read_open(struct store *store, const char *key, enum volume_kind kind
     snprintf(reader->key, sizeof(reader->key), "%s", key);
     if (expected) {
         reader->expected = *expected;
-        reader->has_expected = true;
+        reader->digest = EVP_MD_CTX_new();
+        if (!reader->digest || EVP_DigestInit_ex(reader->digest, EVP_sha256(), NULL) != 1)
+            return error_no_memory(err);
     }
-    reader->digest = EVP_MD_CTX_new();
-    if (!reader->digest || EVP_DigestInit_ex(reader->digest, EVP_sha256(), NULL) != 1)
-        return error_no_memory(err);
     int rc = store_read_open(store, key, 0, STORE_READ_TO_END, &reader->reader, err);
     if (!rc && kind != VOLUME_PLAIN)
         rc = open_archive(reader, err);
@@ -231,7 +230,7 @@ int volume_read_finish(struct volume_reader *reader, struct error *err)
         if (rc)
             return rc;
     } while (length > 0);
-    return reader->has_expected ? compare_with_expected(reader, err) : 0;
+    return reader->digest ? compare_with_expected(reader, err) : 0;
 }
 
 int volume_read_whole(struct volume_reader *reader, struct buf *buf, struct error *err)

@@ -37,9 +37,9 @@ static int send_command(struct backup *backup, const char *label, struct error *
     buf_add_text(&sql, is_new ? "BASE_BACKUP (LABEL " : "BASE_BACKUP LABEL ");
     pg_add_literal(&sql, label);
     buf_add_text(&sql, is_new ? ", PROGRESS, CHECKPOINT 'fast', WAL, WAIT false, TABLESPACE_MAP,"
-                                " MANIFEST 'yes', MANIFEST_CHECKSUMS 'SHA256', TARGET 'client')"
+                                " MANIFEST 'yes', MANIFEST_CHECKSUMS 'CRC32C', TARGET 'client')"
                               : " PROGRESS FAST WAL NOWAIT TABLESPACE_MAP MANIFEST 'yes'"
-                                " MANIFEST_CHECKSUMS 'SHA256'");
+                                " MANIFEST_CHECKSUMS 'CRC32C'");
     int rc = buf_failed(&sql, "a BASE_BACKUP command", err);
     if (!rc && !PQsendQuery(backup->conn, buf_text(&sql)))
         rc = pg_error(backup->conn, NULL, err);

@@ -2,7 +2,7 @@
  * BASE_BACKUP over a replication connection, in both shapes of the protocol (PostgreSQL's chapter
  * "Streaming Replication Protocol"): 13 and 14 send one COPY per tablespace and one for the
  * manifest, 15 and newer one COPY whose messages say what they are. CHECKPOINT fast, the WAL that
- * makes the backup consistent included, not waiting for the archiver, a manifest with SHA-256.
+ * makes the backup consistent included, not waiting for the archiver, a manifest with CRC-32C.
  *
  *     pg_connect_replication(...); pg_create_temporary_slot(...);
  *     pg_base_backup(conn, "pgcairn demo/weekly", &receiver, context, &end, err);

@@ -187,8 +187,8 @@ static int write_record(struct repository *repository, const char *type, json_t 
         return rc;
     _cleanup_(json_release) json_t *record =
         json_pack("{s:I, s:s, s:s, s:o, s:o, s:O, s:O}", "number", (json_int_t)tip.number,
-                  "previous", previous->sha256, "type", type, "at",
-                  json_instant(instant_now_us()), "by", pack_by(), "newest", newest, "body", body);
+                  "previous", previous->sha256, "type", type, "at", json_instant(instant_now_us()),
+                  "by", pack_by(), "newest", newest, "body", body);
     if (!record)
         return error_no_memory(err);
     if (tip.number > EVIDENCE_NUMBER_MAX)

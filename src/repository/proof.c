@@ -63,8 +63,8 @@ int proof_add(struct proof *proof, enum backup_kind kind, const char *id,
         size_t place = find_place(proof, id);
         found = &proof->backups[place];
         memmove(found + 1, found, (proof->backup_count - place) * sizeof(*found));
-        *found = (struct proof_backup){
-            .kind = kind, .at_us = INSTANT_NONE, .failed_us = INSTANT_NONE};
+        *found =
+            (struct proof_backup){.kind = kind, .at_us = INSTANT_NONE, .failed_us = INSTANT_NONE};
         snprintf(found->id, sizeof(found->id), "%s", id);
         proof->backup_count++;
     }
@@ -262,10 +262,10 @@ int proof_read_all(struct repository *repository, struct proof *ret_proof, struc
 
 static json_t *pack_backup(const struct proof_backup *backup)
 {
-    json_t *entry = json_pack("{s:s, s:s, s:i, s:o, s:s}", "id", backup->id, "kind",
-                              backup_kind_name(backup->kind), "level", backup->level, "at",
-                              json_instant(backup->at_us), "manifest_sha256",
-                              backup->manifest_sha256);
+    json_t *entry =
+        json_pack("{s:s, s:s, s:i, s:o, s:s}", "id", backup->id, "kind",
+                  backup_kind_name(backup->kind), "level", backup->level, "at",
+                  json_instant(backup->at_us), "manifest_sha256", backup->manifest_sha256);
     if (entry && backup->failed_level) {
         json_object_set_new(entry, "failed_level", json_integer(backup->failed_level));
         json_object_set_new(entry, "failed_at", json_instant(backup->failed_us));
@@ -312,10 +312,10 @@ int proof_write(struct repository *repository, struct proof *proof, json_t *run,
         struct evidence_tip tip;
         if (!rc && backups && spans)
             rc = fill(proof, !is_complete, &next, backups, spans, err);
-        if (!rc && json_object_set_new(
-                       body, "proofs",
-                       json_pack("{s:b, s:I, s:O, s:O}", "complete", is_complete, "before",
-                                 (json_int_t)proof->number, "backups", backups, "wal", spans)))
+        if (!rc && json_object_set_new(body, "proofs",
+                                       json_pack("{s:b, s:I, s:O, s:O}", "complete", is_complete,
+                                                 "before", (json_int_t)proof->number, "backups",
+                                                 backups, "wal", spans)))
             rc = error_no_memory(err);
         json_decref(backups);
         json_decref(spans);

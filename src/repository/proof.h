@@ -21,7 +21,7 @@
 #include "wal/name.h"
 
 enum {
-    PROOF_RECORD_MAX = 2500,   /* backups and spans of WAL in one record */
+    PROOF_RECORD_MAX = 2500, /* backups and spans of WAL in one record */
     PROOF_BACKUPS_MAX = 1000000,
     PROOF_SPANS_MAX = 1000000,
 };

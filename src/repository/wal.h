@@ -86,9 +86,9 @@ int wal_object_put(const struct repository *repository, const struct wal_put *pu
 int wal_object_get(const struct repository *repository, const struct wal_object *object,
                    int64_t size, int fd, struct error *err);
 
-/* The same in pieces as they come, to whom a non-zero return ends it and is returned: at most `most`
- * bytes (-1: any number). *ret_stored, if not NULL, is how many stored bytes were read, also on
- * failure. */
+/* The same in pieces as they come, to whom a non-zero return ends it and is returned: at most
+ * `most` bytes (-1: any number). *ret_stored, if not NULL, is how many stored bytes were read, also
+ * on failure. */
 typedef int (*wal_take)(void *context, const void *data, size_t length, struct error *err);
 int wal_object_read(const struct repository *repository, const struct wal_object *object,
                     int64_t most, wal_take take, void *context, int64_t *ret_stored,

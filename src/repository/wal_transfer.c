@@ -49,8 +49,7 @@ static void source_clear(struct source *source)
 }
 
 /* Hands all bytes to `take`, in pieces. */
-static int source_pass(const struct source *source, wal_take take, void *target,
-                       struct error *err)
+static int source_pass(const struct source *source, wal_take take, void *target, struct error *err)
 {
     const struct wal_put *put = source->put;
     if (!source->piece)

@@ -83,8 +83,8 @@ struct continuity {
     size_t window_count;
 };
 
-/* The good snapshots of a system, without those in which a verification found a fault, as anchors whose ids are borrowed from the facts. The caller
- * frees the array. */
+/* The good snapshots of a system, without those in which a verification found a fault, as anchors
+ * whose ids are borrowed from the facts. The caller frees the array. */
 int continuity_find_anchors(const struct facts *facts, const char *system_identifier,
                             struct wal_anchor **ret_anchors, size_t *ret_count, struct error *err);
 

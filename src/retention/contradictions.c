@@ -120,25 +120,54 @@ static int check_prune_exists(const struct subject *subject, const struct policy
                             "deleted");
 }
 
-/* Proof is demanded, and nobody delivers it. */
+/* Proof is demanded of this job, and nobody delivers it, or not as deep; level: the deepest that is
+ * delivered, 0: none. */
+static int check_demand(const struct subject *subject, const struct policy_job *job, int level,
+                        struct error *err)
+{
+    if (job->require_verified <= level)
+        return 0;
+    if (level == 0)
+        return problems_warning(subject->warnings, job->line, 1, err,
+                                "job \"%s\": require_verified: %d, but no verify job has a "
+                                "schedule: no backup ever counts, so none is ever deleted",
+                                job->name, job->require_verified);
+    return problems_warning(subject->warnings, job->line, 1, err,
+                            "job \"%s\": require_verified: %d, but the verify jobs that have a "
+                            "schedule go to level %d only: no backup ever counts, so none is ever "
+                            "deleted",
+                            job->name, job->require_verified, level);
+}
+
+/* What was begun within the budget is ended, so the timeout must leave room for it. */
+static int check_budget(const struct subject *subject, const struct policy_job *job,
+                        struct error *err)
+{
+    char budget[UNITS_TEXT_MAX], timeout[UNITS_TEXT_MAX];
+    if (job->type != JOB_VERIFY || job->budget_us == 0 || job->budget_us < job->timeout_us)
+        return 0;
+    return problems_warning(subject->warnings, job->line, 1, err,
+                            "job \"%s\": its timeout of %s is over before its budget of %s: each "
+                            "run fails that could end in order",
+                            job->name, duration_format(job->timeout_us, timeout),
+                            duration_format(job->budget_us, budget));
+}
+
 static int check_proof(const struct subject *subject, struct error *err)
 {
     const struct policy *policy = subject->policy;
-    for (size_t i = 0; i < policy->job_count; i++)
-        if (policy->jobs[i].type == JOB_VERIFY && policy->jobs[i].schedule)
-            return 0;
+    int level = 0, rc = 0;
     for (size_t i = 0; i < policy->job_count; i++) {
         const struct policy_job *job = &policy->jobs[i];
-        if (job->require_verified <= 0)
-            continue;
-        int rc = problems_warning(subject->warnings, job->line, 1, err,
-                                  "job \"%s\": require_verified: %d, but no verify job has a "
-                                  "schedule: no backup ever counts, so none is ever deleted",
-                                  job->name, job->require_verified);
-        if (rc)
-            return rc;
+        if (job->type == JOB_VERIFY && job->schedule && job->level > level)
+            level = job->level;
     }
-    return 0;
+    for (size_t i = 0; i < policy->job_count && !rc; i++) {
+        rc = check_demand(subject, &policy->jobs[i], level, err);
+        if (!rc)
+            rc = check_budget(subject, &policy->jobs[i], err);
+    }
+    return rc;
 }
 
 /* What is locked without a rule is locked for a time that nobody chose. */

@@ -8,8 +8,10 @@ enum { SHORT_HEADER = 24 };
 void wal_pages_init(struct wal_pages *pages, const struct wal_name *name, const char *system,
                     int64_t segment_size)
 {
-    *pages = (struct wal_pages){
-        .name = *name, .system = system, .segment_size = segment_size, .page_size = WAL_PAGE_HEADER};
+    *pages = (struct wal_pages){.name = *name,
+                                .system = system,
+                                .segment_size = segment_size,
+                                .page_size = WAL_PAGE_HEADER};
 }
 
 static bool is_zero(const unsigned char *bytes, size_t length)
@@ -31,8 +33,9 @@ static int take_first(struct wal_pages *pages, struct error *err)
         return rc;
     snprintf(system, sizeof(system), "%llu", (unsigned long long)pages->first.system_identifier);
     if (strcmp(system, pages->system) != 0)
-        return error_set(err, ERR_CORRUPT, "its first page is of the server with system identifier "
-                                           "%s, not %s",
+        return error_set(err, ERR_CORRUPT,
+                         "its first page is of the server with system identifier "
+                         "%s, not %s",
                          system, pages->system);
     if (pages->first.segment_size != pages->segment_size)
         return error_set(err, ERR_CORRUPT, "its first page tells of segments of %u bytes, not %lld",

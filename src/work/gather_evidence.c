@@ -44,6 +44,21 @@ static int copy_databases(const json_t *body, char ***ret_databases, struct erro
     return 0;
 }
 
+static int replace_text(char **place, const char *text, struct error *err)
+{
+    char *copy = strdup(text);
+    if (!copy)
+        return error_no_memory(err);
+    free(*place);
+    *place = copy;
+    return 0;
+}
+
+static struct facts_record *last_entry(const struct reading *reading)
+{
+    return &reading->facts->records[reading->facts->record_count - 1];
+}
+
 static int64_t number_or(const json_t *body, const char *key, int64_t absent)
 {
     const json_t *number = json_object_get(body, key);
@@ -110,6 +125,27 @@ static int add_entry(struct reading *reading, const json_t *record, const json_t
     return rc ? rc : copy_databases(item, &entry->databases, err);
 }
 
+/* A verification tells in each record what is proved of all backups up to it. Of that only what has
+ * a fault is taken, and the run itself; the levels are the catalogue's. */
+static int add_verification(struct reading *reading, const json_t *record, const json_t *body,
+                            struct error *err)
+{
+    size_t i;
+    json_t *backup;
+    int rc = add_entry(reading, record, body, body, err);
+    if (!rc)
+        rc = replace_text(&last_entry(reading)->kind, FACTS_RECORD_RUN, err);
+    json_array_foreach(json_object_get(json_object_get(body, "proofs"), "backups"), i, backup)
+    {
+        if (rc || !*json_text(backup, "failed_at"))
+            continue;
+        rc = add_entry(reading, record, body, backup, err);
+        if (!rc)
+            rc = replace_text(&last_entry(reading)->result, "fail", err);
+    }
+    return rc;
+}
+
 static int visit(const json_t *record, void *context, struct error *err)
 {
     struct reading *reading = context;
@@ -119,6 +155,8 @@ static int visit(const json_t *record, void *context, struct error *err)
     int rc = 0;
     if (work_interrupted(err))
         return ERR_INTERRUPTED;
+    if (json_is_object(json_object_get(body, "proofs")))
+        return add_verification(reading, record, body, err);
     json_array_foreach(items, i, item)
     {
         if (!json_is_object(item))

@@ -63,7 +63,7 @@ int gather_journal(const struct policy *policy, struct facts_audit *facts, struc
 
 /* -- files --------------------------------------------------------------------------------- */
 
-static int note_file(struct facts_audit *facts, const char *what, const char *path,
+static int note_file(struct facts_audit *facts, const char *what, const char *path, bool is_secret,
                      struct error *err)
 {
     struct facts_file *entry;
@@ -81,19 +81,26 @@ static int note_file(struct facts_audit *facts, const char *what, const char *pa
         error_set(&reason, ERR_UNKNOWN, "%s", strerror(errno));
         return gather_problem(&reason, &entry->problem, err);
     }
+    entry->is_secret = is_secret;
     entry->mode = (int)(status.st_mode & 07777);
     entry->is_foreign = status.st_uid != 0 && status.st_uid != geteuid();
     return 0;
 }
 
+/* A repository in a folder holds what a server does, hashes of passwords too. */
 int gather_files(const struct policy *policy, struct facts_audit *facts, struct error *err)
 {
+    const char *folder = policy->repository_url + strlen("file://");
+    bool is_file = strncmp(policy->repository_url, "file://", 7) == 0;
+    struct stat status;
     int rc = 0;
     if (access(policy->file, F_OK) == 0)
-        rc = note_file(facts, "the policy", policy->file, err);
+        rc = note_file(facts, "the policy", policy->file, policy->holds_password, err);
     if (!rc && policy->password_file)
-        rc = note_file(facts, "the password file", policy->password_file, err);
+        rc = note_file(facts, "the password file", policy->password_file, true, err);
     if (!rc && policy->passfile)
-        rc = note_file(facts, "the password file", policy->passfile, err);
+        rc = note_file(facts, "the password file", policy->passfile, true, err);
+    if (!rc && is_file && stat(folder, &status) == 0 && S_ISDIR(status.st_mode))
+        rc = note_file(facts, "the repository", folder, true, err);
     return rc;
 }

@@ -110,34 +110,29 @@ static int open_file(const struct snapshot_restore *restore, const char *folder,
     return 0;
 }
 
-/* The content, hashed on the way. */
+/* The content, summed on the way. */
 static int write_content(struct unpacking *unpacking, int fd, const char *path,
-                         char hex[SHA256_HEX + 1], int64_t *ret_size, struct error *err)
+                         struct listed_sum *sum, struct error *err)
 {
-    _cleanup_(sha256_freep) struct sha256 *hash = NULL;
-    int64_t size = 0, sent = 0;
-    int rc = sha256_new(&hash, err);
+    int64_t sent = 0;
+    int rc = 0;
     while (!rc) {
         const void *data;
         size_t length;
         rc = volume_read(unpacking->reader, &data, &length, err);
         if (rc || length == 0)
             break;
-        rc = sha256_add(hash, data, length, err);
+        rc = listed_sum_add(sum, data, length, err);
         if (!rc)
             rc = file_write_all(fd, path, data, length, err);
-        size += (int64_t)length;
         atomic_fetch_add(&unpacking->restore->bytes_done, (long long)length);
         if (!rc && crew_stopped(unpacking->restore->crew))
             rc = error_set(err, ERR_INTERRUPTED, "stopped");
-        if (size - sent >= WRITE_BEHIND) { /* advice: so that the end has little to wait for */
-            (void)sync_file_range(fd, sent, size - sent, SYNC_FILE_RANGE_WRITE);
-            sent = size;
+        if (sum->size - sent >= WRITE_BEHIND) { /* advice: so that the end has little to wait for */
+            (void)sync_file_range(fd, sent, sum->size - sent, SYNC_FILE_RANGE_WRITE);
+            sent = sum->size;
         }
     }
-    if (!rc)
-        rc = sha256_end(hash, hex, err);
-    *ret_size = size;
     return rc;
 }
 
@@ -145,21 +140,30 @@ static int unpack_file(struct unpacking *unpacking, const char *name, struct err
 {
     const struct snapshot_restore *restore = unpacking->restore;
     const char *folder = unpacking->piece->place->folder;
-    char path[RESTORE_PATH_MAX], listed[FILE_LIST_PATH_MAX], hex[SHA256_HEX + 1];
-    int64_t size = 0;
-    file_list_name_of(unpacking->piece->place->oid, name, listed);
+    uint32_t tablespace = unpacking->piece->place->oid;
+    char path[RESTORE_PATH_MAX], listed[FILE_LIST_PATH_MAX];
+    _cleanup_(listed_sum_clear) struct listed_sum sum = {0};
+    struct listed_file *file;
+    bool fits = false;
+    const char *what = file_list_expect(&restore->files, tablespace, name, &file);
+    if (what)
+        return refuse(unpacking, name, what, err);
+    file_list_name_of(tablespace, name, listed);
     bool is_control = strcmp(listed, CONTROL) == 0;
     snprintf(path, sizeof(path), "%s/%s", folder, is_control ? CONTROL_WAITING : name);
     _cleanup_(closep) int fd = -1;
     int rc = open_file(restore, folder, name, path, &fd, err);
     if (!rc)
-        rc = write_content(unpacking, fd, path, hex, &size, err);
+        rc = listed_sum_init(&sum, file, err);
+    if (!rc)
+        rc = write_content(unpacking, fd, path, &sum, err);
     if (!rc)
         rc = restore_give(restore, fd, path, restore->file_mode, err);
-    if (rc)
+    if (!rc && file)
+        rc = listed_sum_end(&sum, &fits, err);
+    if (rc || !file)
         return rc;
-    const char *what =
-        file_list_judge(&restore->files, unpacking->piece->place->oid, name, size, hex);
+    what = file_list_judge(file, fits);
     return what ? refuse(unpacking, name, what, err) : 0;
 }
 

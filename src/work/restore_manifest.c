@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/crc32c.h"
 #include "base/json.h"
 #include "pack/volume.h"
 #include "repository/manifest.h"
@@ -77,6 +78,14 @@ static int grow(struct file_list *list, struct error *err)
     return 0;
 }
 
+static bool take_checksum(const char *algorithm, const char *checksum, struct listed_file *file)
+{
+    file->checksum_bytes = strcmp(algorithm, "CRC32C") == 0   ? LISTED_CRC32C
+                           : strcmp(algorithm, "SHA256") == 0 ? LISTED_SHA256
+                                                              : 0;
+    return file->checksum_bytes && take_hex(checksum, file->checksum, file->checksum_bytes);
+}
+
 static int add_file(struct file_list *list, const char *text, size_t length, struct error *err)
 {
     _cleanup_(json_release) json_t *line = NULL;
@@ -91,9 +100,8 @@ static int add_file(struct file_list *list, const char *text, size_t length, str
         rc = json_take_text(line, "Checksum-Algorithm", &algorithm, err);
     if (!rc)
         rc = json_take_text(line, "Checksum", &checksum, err);
-    if (!rc &&
-        (strcmp(algorithm, "SHA256") != 0 || !take_hex(checksum, file.sha256, sizeof(file.sha256))))
-        rc = damaged("a checksum that is no SHA-256", err);
+    if (!rc && !take_checksum(algorithm, checksum, &file))
+        rc = damaged("a checksum that is neither CRC-32C nor SHA-256", err);
     if (!rc)
         rc = grow(list, err);
     if (!rc)
@@ -193,10 +201,47 @@ struct listed_file *file_list_find(const struct file_list *list, const char *nam
     return NULL;
 }
 
-bool file_list_hash_fits(const struct listed_file *file, const char hex[SHA256_HEX + 1])
+/* -- sums -----------------------------------------------------------------------------------------
+ */
+
+int listed_sum_init(struct listed_sum *sum, const struct listed_file *file, struct error *err)
 {
-    unsigned char bytes[SHA256_HEX / 2];
-    return take_hex(hex, bytes, sizeof(bytes)) && memcmp(bytes, file->sha256, sizeof(bytes)) == 0;
+    *sum = (struct listed_sum){.file = file};
+    return file && file->checksum_bytes == LISTED_SHA256 ? sha256_new(&sum->sha256, err) : 0;
+}
+
+int listed_sum_add(struct listed_sum *sum, const void *data, size_t length, struct error *err)
+{
+    sum->size += (int64_t)length;
+    if (sum->sha256)
+        return sha256_add(sum->sha256, data, length, err);
+    if (sum->file)
+        sum->crc32c = crc32c_add(sum->crc32c, data, length);
+    return 0;
+}
+
+/* The server writes a CRC's bytes as its processor has them, and so ours has, if it is to run
+ * there.
+ */
+int listed_sum_end(struct listed_sum *sum, bool *ret_fits, struct error *err)
+{
+    unsigned char bytes[LISTED_SHA256];
+    char hex[SHA256_HEX + 1];
+    int rc = sum->sha256 ? sha256_end(sum->sha256, hex, err) : 0;
+    if (rc)
+        return rc;
+    if (!sum->sha256)
+        memcpy(bytes, &sum->crc32c, sizeof(sum->crc32c));
+    bool has_bytes = sum->file && (!sum->sha256 || take_hex(hex, bytes, sizeof(bytes)));
+    *ret_fits = has_bytes && sum->size == sum->file->size &&
+                memcmp(bytes, sum->file->checksum, sum->file->checksum_bytes) == 0;
+    return 0;
+}
+
+void listed_sum_clear(struct listed_sum *sum)
+{
+    sha256_free(sum->sha256);
+    sum->sha256 = NULL;
 }
 
 /* -- of a snapshot --------------------------------------------------------------------------- */
@@ -243,16 +288,20 @@ void file_list_name_of(uint32_t tablespace, const char *name, char listed[FILE_L
         snprintf(listed, FILE_LIST_PATH_MAX, "%s", name);
 }
 
-const char *file_list_judge(const struct file_list *list, uint32_t tablespace, const char *name,
-                            int64_t size, const char hex[SHA256_HEX + 1])
+const char *file_list_expect(const struct file_list *list, uint32_t tablespace, const char *name,
+                             struct listed_file **ret_file)
 {
     char listed[FILE_LIST_PATH_MAX];
     file_list_name_of(tablespace, name, listed);
-    struct listed_file *file = file_list_find(list, listed);
-    if (!file)
-        return strncmp(listed, "pg_wal/", 7) == 0 ? NULL
-                                                  : "is not in the server's backup_manifest";
-    if (size != file->size || !file_list_hash_fits(file, hex))
+    *ret_file = file_list_find(list, listed);
+    return *ret_file || strncmp(listed, "pg_wal/", 7) == 0
+               ? NULL
+               : "is not in the server's backup_manifest";
+}
+
+const char *file_list_judge(struct listed_file *file, bool fits)
+{
+    if (!fits)
         return "is not what the server's backup_manifest says";
     return atomic_exchange(&file->is_there, true) ? "comes twice" : NULL;
 }

@@ -3,8 +3,8 @@
  * story share, and its face.
  *
  *     restore_snapshot.c   the story: choose, check everything first, then do it (restore_snapshot)
- *     restore_folder.c     the folders that are filled: empty, ours, and the mark of a restore in
- * them restore_files.c      the workers: volumes into files, each proved by the server's manifest
+ *     restore_folder.c     the folders that are filled: empty, ours, and a restore's mark in them
+ *     restore_files.c      the workers: volumes into files, each proved by the server's manifest
  *     restore_recovery.c   what the server reads at its start: signal files and settings
  *     restore_manifest.c   the server's manifest
  *

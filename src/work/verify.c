@@ -41,11 +41,11 @@ static int gather(struct verifying *verifying, struct error *err)
 /* A verification that looked at nothing has proved nothing. */
 static int refuse_empty(const struct verifying *verifying, struct error *err)
 {
-    if (verifying->item_count || verifying->facts.wal_count ||
-        verifying->report->fault_count > 0)
+    if (verifying->item_count || verifying->facts.wal_count || verifying->report->fault_count > 0)
         return 0;
-    error_set(err, ERR_NOT_FOUND, "cluster \"%s\" has no backup and no WAL: there is nothing to "
-                                  "verify",
+    error_set(err, ERR_NOT_FOUND,
+              "cluster \"%s\" has no backup and no WAL: there is nothing to "
+              "verify",
               verifying->request->policy->cluster);
     return error_hint(err, "make a backup first: pgcairn run %s/JOB",
                       verifying->request->policy->cluster);
@@ -140,8 +140,7 @@ static void tell_remaining(struct verifying *verifying, size_t next)
                   "the budget of %s is over: %zu of %zu items were not looked at, the oldest proof "
                   "of them is %s%s; the next run begins there",
                   duration_format(verifying->request->budget_us, budget),
-                  verifying->report->remaining, verifying->item_count,
-                  was_proved ? "of " : "none",
+                  verifying->report->remaining, verifying->item_count, was_proved ? "of " : "none",
                   was_proved ? instant_format(item->proved_us, oldest) : "");
 }
 
@@ -216,8 +215,8 @@ static int note_wal(struct verifying *verifying, const struct verify_item *item,
 
 static int prove_one(struct verifying *verifying, struct verify_item *item, struct error *err)
 {
-    int rc = item->backup ? verify_backup(verifying, item, err)
-                          : verify_wal_log(verifying, item, err);
+    int rc =
+        item->backup ? verify_backup(verifying, item, err) : verify_wal_log(verifying, item, err);
     if (rc)
         return rc;
     verifying->report->proved += !item->has_fault && !item->is_unknown;
@@ -266,8 +265,7 @@ int verify_each(struct verifying *verifying, size_t count, verify_check check, v
                 struct error *err)
 {
     _cleanup_(crew_freep) struct crew *crew = NULL;
-    struct each each = {
-        .verifying = verifying, .check = check, .context = context, .count = count};
+    struct each each = {.verifying = verifying, .check = check, .context = context, .count = count};
     int rc = crew_new(&crew, err);
     if (rc)
         return rc;

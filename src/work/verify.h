@@ -2,7 +2,7 @@
  * A verification: what is stored is read again and proved intact and complete. What the files of
  * the story share, and its face.
  *
- *     verify.c            the story: gather, choose, prove item by item, tell    (verify, verify_run)
+ *     verify.c            the story: gather, choose, prove item by item, tell
  *     verify_choose.c     what there is to prove, the oldest proof first
  *     verify_backup.c     a backup: its manifest, its listing, its objects
  *     verify_dump.c       rows and archives of a dump
@@ -11,8 +11,8 @@
  *     verify_losses.c     which moments can't be recovered any more
  *     verify_report.c     faults, the document, the record in the evidence
  *
- * Levels: 1, every object is listed with its size, manifests are the ones that were written, WAL has
- * no hole. 2, every byte of the backups is read and hashed, volumes are unpacked, rows counted,
+ * Levels: 1, every object is listed with its size, manifests are the ones that were written, WAL
+ * has no hole. 2, every byte of the backups is read and hashed, volumes are unpacked, rows counted,
  * archives parsed by pg_restore, files compared with the server's list. 3, so is all WAL.
  *
  * Items are backups and logs of WAL. One that was never proved comes first, then the oldest proof;
@@ -24,7 +24,7 @@
  * that keeps something from being read makes it unknown. What was proved is written into the
  * evidence at the end, and now and then before.
  *
- * Memory: a manifest, and a reader for each of the jobs.
+ * Memory: a manifest, and a reader and 2 MB for each of the jobs.
  */
 #ifndef PGCAIRN_WORK_VERIFY_H
 #define PGCAIRN_WORK_VERIFY_H
@@ -71,11 +71,11 @@ enum verify_result { VERIFY_PASS, VERIFY_FAIL, VERIFY_UNKNOWN };
 
 struct verify_report {
     int level;
-    int64_t objects, bytes; /* looked at; stored bytes read */
-    json_t *faults;         /* [{"id","object","what","consequence","byte","table"}] */
-    int64_t fault_count;    /* more than the list has, over VERIFY_FAULTS_MAX */
-    json_t *unknowns;       /* [{"id","object","what"}] */
-    json_t *lost;           /* [{"from","to"}]: moments that can't be recovered any more */
+    int64_t objects, bytes;   /* looked at; stored bytes read */
+    json_t *faults;           /* [{"id","object","what","consequence","byte","table"}] */
+    int64_t fault_count;      /* more than the list has, over VERIFY_FAULTS_MAX */
+    json_t *unknowns;         /* [{"id","object","what"}] */
+    json_t *lost;             /* [{"from","to"}]: moments that can't be recovered any more */
     size_t proved, remaining; /* items */
 };
 
@@ -109,7 +109,7 @@ struct verify_broken_segment {
     struct facts_wal *wal;
     struct wal_name name;
     int64_t before_us, stored_us; /* when the one before it was stored, and it itself */
-    json_t *fault; /* borrowed from the report; NULL when that was full */
+    json_t *fault;                /* borrowed from the report; NULL when that was full */
 };
 
 struct verifying {

@@ -1,5 +1,5 @@
-/* One backup: its manifest is the one that was written, everything it speaks of is listed and stored
- * with its size, and every object is what it says. */
+/* One backup: its manifest is the one that was written, everything it speaks of is listed and
+ * stored with its size, and every object is what it says. */
 #include "work/verify_backup.h"
 
 #include <string.h>
@@ -149,9 +149,9 @@ static int compare_objects(const void *a, const void *b)
 struct verify_object *verify_find_object(const struct verify_backup *backup, const char *name)
 {
     struct verify_object key = {.name = name};
-    return backup->object_count == 0 ? NULL
-                                     : bsearch(&key, backup->objects, backup->object_count,
-                                               sizeof(key), compare_objects);
+    return backup->object_count == 0
+               ? NULL
+               : bsearch(&key, backup->objects, backup->object_count, sizeof(key), compare_objects);
 }
 
 static int take_object(struct verify_backup *backup, const json_t *entry, struct error *err)
@@ -229,8 +229,7 @@ int verify_object_fault(struct verify_backup *backup, struct verify_object *obje
 static int cross_off(const struct store_object *stored, void *context, struct error *err)
 {
     struct verify_backup *backup = context;
-    struct verify_object *object =
-        verify_find_object(backup, stored->key + strlen(backup->folder));
+    struct verify_object *object = verify_find_object(backup, stored->key + strlen(backup->folder));
     struct error reason = ERROR_NONE;
     if (!object)
         return 0;
@@ -290,8 +289,8 @@ static int count_bytes(void *context, const void *data, size_t length, struct er
     return 0;
 }
 
-int verify_stream(struct verify_backup *backup, struct verify_object *object,
-                  enum volume_kind kind, struct error *err)
+int verify_stream(struct verify_backup *backup, struct verify_object *object, enum volume_kind kind,
+                  struct error *err)
 {
     struct store *store = backup->verifying->request->repository->store;
     _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
@@ -310,8 +309,7 @@ static int check_object(void *context, size_t index, struct error *err)
 {
     struct verify_backup *backup = context;
     struct verify_object *object = &backup->objects[index];
-    return object->has_fault ? 0
-                             : KINDS[backup->item->backup->kind].check(backup, object, err);
+    return object->has_fault ? 0 : KINDS[backup->item->backup->kind].check(backup, object, err);
 }
 
 static int check_objects(struct verify_backup *backup, struct error *err)
@@ -358,9 +356,8 @@ static int report_vanished(struct verifying *verifying, const struct proof_backu
         .id = known->id,
         .object = key,
         .byte = -1,
-        .consequence = known->kind == BACKUP_DUMP
-                           ? "nothing can be restored from this dump"
-                           : "recovery can't begin with this snapshot"};
+        .consequence = known->kind == BACKUP_DUMP ? "nothing can be restored from this dump"
+                                                  : "recovery can't begin with this snapshot"};
     int rc = repository_backup_key(verifying->request->repository, known->kind, known->id,
                                    "manifest.json", key, err);
     return rc ? rc

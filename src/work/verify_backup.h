@@ -75,7 +75,7 @@ int verify_snapshot_consequence(const struct verify_backup *backup, const char *
                                 char text[VERIFY_TEXT_MAX], struct error *err);
 
 /* verify_backup.c: an object that is just bytes, or one stream. */
-int verify_stream(struct verify_backup *backup, struct verify_object *object,
-                  enum volume_kind kind, struct error *err);
+int verify_stream(struct verify_backup *backup, struct verify_object *object, enum volume_kind kind,
+                  struct error *err);
 
 #endif

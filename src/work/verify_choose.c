@@ -60,8 +60,7 @@ static int choose_backups(struct verifying *verifying, struct error *err)
         if (is_backup(backup) && (!wanted || strcmp(backup->id, wanted) == 0))
             rc = add_backup(verifying, backup, err);
     }
-    if (!rc && wanted && verifying->item_count == 0 &&
-        !proof_find(&verifying->proof, wanted)) {
+    if (!rc && wanted && verifying->item_count == 0 && !proof_find(&verifying->proof, wanted)) {
         error_set(err, ERR_NOT_FOUND, "cluster \"%s\" has no backup %s",
                   verifying->request->policy->cluster, wanted);
         return error_hint(err, "\"pgcairn list %s\" shows what there is",
@@ -134,12 +133,11 @@ static int gather(const struct store_object *object, void *context, struct error
     struct verify_item *item = &gathering->item;
     char hash[WAL_HASH + 1];
     struct wal_name name;
-    if (!wal_parse_file(wal_last_component(object->key), &name, hash) ||
-        name.kind == WAL_HISTORY || !wal_name_fits(&name, gathering->wal->segment_size))
+    if (!wal_parse_file(wal_last_component(object->key), &name, hash) || name.kind == WAL_HISTORY ||
+        !wal_name_fits(&name, gathering->wal->segment_size))
         return 0;
     struct wal_name segment = {WAL_SEGMENT, name.timeline, name.log, name.segment, 0};
-    const struct proof_span *span =
-        find_span(proof, gathering->wal->system_identifier, &segment);
+    const struct proof_span *span = find_span(proof, gathering->wal->system_identifier, &segment);
     if (span)
         gathering->is_used[span - proof->spans] = true;
     int64_t proved_us = span ? span->at_us : INSTANT_NONE;
@@ -177,8 +175,8 @@ static int choose_wal(struct verifying *verifying, struct error *err)
         struct gathering gathering = {
             .verifying = verifying, .wal = &verifying->facts.wals[i], .is_used = is_used};
         char prefix[STORE_KEY_MAX + 1];
-        rc = wal_key(verifying->request->repository, prefix, err,
-                     gathering.wal->system_identifier, "%s", "");
+        rc = wal_key(verifying->request->repository, prefix, err, gathering.wal->system_identifier,
+                     "%s", "");
         if (!rc)
             rc = store_list(verifying->request->repository->store, prefix, false, gather,
                             &gathering, err);

@@ -27,8 +27,8 @@ static size_t count_tables(const json_t *databases)
 {
     size_t count = 0, i;
     json_t *database;
-    json_array_foreach(databases, i, database)
-        count += json_array_size(json_object_get(database, "tables"));
+    json_array_foreach(databases, i, database) count +=
+        json_array_size(json_object_get(database, "tables"));
     return count;
 }
 
@@ -44,11 +44,11 @@ int verify_dump_prepare(struct verify_backup *backup, struct error *err)
     {
         json_array_foreach(json_object_get(database, "tables"), j, table)
         {
-            backup->tables[backup->table_count++] = (struct verify_table){
-                .database = (uint32_t)json_number(database, "oid"),
-                .oid = (uint32_t)json_number(table, "oid"),
-                .entry = table,
-                .columns = copy_text_columns(json_text(table, "columns"))};
+            backup->tables[backup->table_count++] =
+                (struct verify_table){.database = (uint32_t)json_number(database, "oid"),
+                                      .oid = (uint32_t)json_number(table, "oid"),
+                                      .entry = table,
+                                      .columns = copy_text_columns(json_text(table, "columns"))};
         }
     }
     qsort(backup->tables, backup->table_count, sizeof(*backup->tables), compare_tables);
@@ -59,9 +59,9 @@ static struct verify_table *find_table(const struct verify_backup *backup, uint3
                                        uint32_t oid)
 {
     struct verify_table key = {.database = database, .oid = oid};
-    return backup->table_count == 0 ? NULL
-                                    : bsearch(&key, backup->tables, backup->table_count,
-                                              sizeof(key), compare_tables);
+    return backup->table_count == 0
+               ? NULL
+               : bsearch(&key, backup->tables, backup->table_count, sizeof(key), compare_tables);
 }
 
 static void name_table(const struct verify_table *table, char name[TABLE_NAME_MAX])
@@ -310,8 +310,8 @@ static int check_archive(struct verify_backup *backup, struct verify_object *obj
     struct store *store = backup->verifying->request->repository->store;
     _cleanup_(volume_reader_freep) struct volume_reader *reader = NULL;
     struct error reason = ERROR_NONE;
-    int rc = volume_read_open(store, object->key, VOLUME_PLAIN, &object->expected, &reader,
-                              &reason);
+    int rc =
+        volume_read_open(store, object->key, VOLUME_PLAIN, &object->expected, &reader, &reason);
     if (!rc)
         rc = parse_archive(backup, reader, &reason);
     if (reader)

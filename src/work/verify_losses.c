@@ -36,8 +36,8 @@ static int find_windows(const struct verifying *verifying, const struct facts_wa
 {
     _cleanup_(freep) struct wal_anchor *anchors = NULL;
     size_t count = 0, kept = 0;
-    int rc = continuity_find_anchors(&verifying->facts, wal->system_identifier, &anchors, &count,
-                                     err);
+    int rc =
+        continuity_find_anchors(&verifying->facts, wal->system_identifier, &anchors, &count, err);
     if (rc)
         return rc;
     for (size_t i = 0; i < count; i++)

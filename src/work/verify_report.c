@@ -27,12 +27,12 @@ static int add_fault(struct verifying *verifying, const struct verify_finding *f
                      const char *what, json_t **ret_fault, struct error *err)
 {
     struct verify_report *report = verifying->report;
-    json_t *fault = json_pack(
-        "{s:s, s:s, s:o, s:s, s:o, s:s?}", "id", finding_id(finding), "object", finding->object,
-        "what", pg_text_to_json(what), "consequence",
-        finding->consequence ? finding->consequence : "", "byte",
-        finding->byte >= 0 ? json_integer((json_int_t)finding->byte) : json_null(), "table",
-        finding->table && finding->table[0] ? finding->table : NULL);
+    json_t *fault =
+        json_pack("{s:s, s:s, s:o, s:s, s:o, s:s?}", "id", finding_id(finding), "object",
+                  finding->object, "what", pg_text_to_json(what), "consequence",
+                  finding->consequence ? finding->consequence : "", "byte",
+                  finding->byte >= 0 ? json_integer((json_int_t)finding->byte) : json_null(),
+                  "table", finding->table && finding->table[0] ? finding->table : NULL);
     if (!fault)
         return error_no_memory(err);
     pthread_mutex_lock(&verifying->mutex);
@@ -128,8 +128,9 @@ int verify_report_error(const struct verify_report *report, struct error *err)
     error_set(err, ERR_CORRUPT, "%lld fault%s; the first: %s: %s", (long long)report->fault_count,
               report->fault_count == 1 ? "" : "s", json_text(first, "object"),
               json_text(first, "what"));
-    return error_hint(err, "%s%swhat has no fault still counts (pgcairn list); make a new backup, "
-                           "and find out what changed the stored file",
+    return error_hint(err,
+                      "%s%swhat has no fault still counts (pgcairn list); make a new backup, "
+                      "and find out what changed the stored file",
                       json_text(first, "consequence"),
                       json_text(first, "consequence")[0] ? ". Then: " : "");
 }

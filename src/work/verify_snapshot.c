@@ -1,5 +1,5 @@
-/* The objects of a snapshot: every file of its volumes against the server's backup_manifest, and the
- * WAL that it needs to become consistent. */
+/* The objects of a snapshot: every file of its volumes against the server's backup_manifest, and
+ * the WAL that it needs to become consistent. */
 #include <string.h>
 
 #include "base/json.h"
@@ -70,16 +70,13 @@ struct unpacking {
     struct verify_backup *backup;
     struct verify_object *object;
     struct volume_reader *reader;
-    struct sha256 *hash; /* of the member */
-    int64_t size;        /* of the member so far */
+    struct listed_sum sum; /* of the member */
     int64_t plain_bytes, reported;
 };
 
 static int take_content(void *context, const void *data, size_t length, struct error *err)
 {
-    struct unpacking *unpacking = context;
-    unpacking->size += (int64_t)length;
-    return sha256_add(unpacking->hash, data, length, err);
+    return listed_sum_add(&((struct unpacking *)context)->sum, data, length, err);
 }
 
 static void note_wal(struct verify_backup *backup, const char *name, int64_t size)
@@ -96,29 +93,36 @@ static void note_wal(struct verify_backup *backup, const char *name, int64_t siz
         backup->wal_is_there[number - backup->wal_first] = true;
 }
 
+/* Why the member is not what the server listed; NULL when it is. Without the list nothing tells. */
+static int judge_file(struct unpacking *unpacking, const char *name, struct listed_file *file,
+                      struct error *err)
+{
+    bool fits = false;
+    int rc = listed_sum_end(&unpacking->sum, &fits, err);
+    const char *what = !rc && file ? file_list_judge(file, fits) : NULL;
+    return what ? error_set(err, ERR_CORRUPT, "file \"%s\" %s", name, what) : rc;
+}
+
 static int check_file(struct unpacking *unpacking, const char *name, struct error *err)
 {
     struct verify_backup *backup = unpacking->backup;
-    _cleanup_(sha256_freep) struct sha256 *hash = NULL;
-    char hex[SHA256_HEX + 1];
-    int rc = sha256_new(&hash, err);
-    unpacking->hash = hash;
-    unpacking->size = 0;
+    struct listed_file *file = NULL;
+    const char *what =
+        backup->has_list
+            ? file_list_expect(&backup->files, unpacking->object->tablespace, name, &file)
+            : NULL;
+    if (what)
+        return error_set(err, ERR_CORRUPT, "file \"%s\" %s", name, what);
+    int rc = listed_sum_init(&unpacking->sum, file, err);
     if (!rc)
         rc = verify_read(backup->verifying, unpacking->reader, &unpacking->reported, take_content,
                          unpacking, err);
-    if (!rc)
-        rc = sha256_end(hash, hex, err);
     if (rc)
         return rc == ERR_CORRUPT ? error_prefix(err, "file \"%s\"", name) : rc;
-    unpacking->plain_bytes += unpacking->size;
+    unpacking->plain_bytes += unpacking->sum.size;
     if (unpacking->object->tablespace == 0)
-        note_wal(backup, name, unpacking->size);
-    const char *what = backup->has_list
-                           ? file_list_judge(&backup->files, unpacking->object->tablespace, name,
-                                             unpacking->size, hex)
-                           : NULL;
-    return what ? error_set(err, ERR_CORRUPT, "file \"%s\" %s", name, what) : 0;
+        note_wal(backup, name, unpacking->sum.size);
+    return judge_file(unpacking, name, file, err);
 }
 
 static int check_members(struct unpacking *unpacking, struct error *err)
@@ -135,6 +139,7 @@ static int check_members(struct unpacking *unpacking, struct error *err)
             return error_set(err, ERR_CORRUPT, "file \"%s\" is a link", name);
         if (member.type == MEMBER_FILE)
             rc = check_file(unpacking, name, err);
+        listed_sum_clear(&unpacking->sum);
         if (rc)
             return rc;
     }
@@ -185,8 +190,8 @@ static int check_wal(struct verify_backup *backup, struct error *err)
     int rc = 0;
     for (uint64_t i = 0; i < backup->wal_count && !rc; i++) {
         char text[WAL_NAME_MAX];
-        struct wal_name name = wal_segment_name(position->timeline, backup->wal_first + i,
-                                                position->segment_size);
+        struct wal_name name =
+            wal_segment_name(position->timeline, backup->wal_first + i, position->segment_size);
         if (!backup->wal_is_there[i])
             rc = missing(backup, "segment", wal_name_format(&name, text), err);
     }

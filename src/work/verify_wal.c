@@ -29,10 +29,8 @@ static int segment_fault(struct verifying *verifying, const struct facts_wal *wa
     va_start(args, format);
     vsnprintf(what, sizeof(what), format, args);
     va_end(args);
-    const struct verify_finding finding = {.id = wal_name_format(name, text),
-                                           .object = key,
-                                           .byte = -1,
-                                           .consequence = consequence};
+    const struct verify_finding finding = {
+        .id = wal_name_format(name, text), .object = key, .byte = -1, .consequence = consequence};
     int rc = wal_object_key(verifying->request->repository, wal->system_identifier, name, NULL, key,
                             err);
     return rc ? rc : verify_fault(verifying, &finding, NULL, err, "%s", what);
@@ -77,8 +75,8 @@ static int tell_lost_end(struct verifying *verifying, const struct facts_wal *wa
                      expected <= timeline->acknowledged[i].last;
     if (is_pruned || (has_any && last >= expected))
         return 0;
-    struct wal_name name = wal_segment_name(timeline->timeline, has_any ? last + 1 : expected,
-                                            wal->segment_size);
+    struct wal_name name =
+        wal_segment_name(timeline->timeline, has_any ? last + 1 : expected, wal->segment_size);
     instant_format(newest->time_us, time);
     snprintf(consequence, sizeof(consequence),
              "what was written shortly before %s can't be recovered", time);
@@ -105,9 +103,8 @@ static int tell_missing_history(struct verifying *verifying, const struct facts_
     for (int64_t i = 0; i < wal->fault_count && i < FACTS_WAL_FAULTS_MAX; i++)
         if (wal_name_compare(&wal->faults[i], &name) == 0)
             return 0; /* it is there, and damaged; that was told */
-    return segment_fault(verifying, wal, &name,
-                         "recovery can't follow the change of the timeline", err,
-                         "the history of timeline %u is not there", timeline);
+    return segment_fault(verifying, wal, &name, "recovery can't follow the change of the timeline",
+                         err, "the history of timeline %u is not there", timeline);
 }
 
 static bool is_fresh(const struct facts_wal *wal, const struct continuity_gap *gap, int64_t now_us)
@@ -286,8 +283,7 @@ static int check_object(void *context, size_t index, struct error *err)
     struct verifying *verifying = log->verifying;
     const struct facts_wal *wal = log->item->wal;
     const struct wal_object *object = &log->objects[index];
-    struct reading reading = {.verifying = verifying,
-                              .is_label = object->name.kind == WAL_BACKUP};
+    struct reading reading = {.verifying = verifying, .is_label = object->name.kind == WAL_BACKUP};
     struct error reason = ERROR_NONE;
     json_t *fault = NULL;
     int64_t stored = 0;

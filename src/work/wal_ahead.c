@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/child.h"
 #include "repository/wal.h"
@@ -26,6 +27,7 @@ struct helper {
     struct repository *repository;
     const char *folder, *system;
     struct marks_origin origin; /* .naming NULL: nothing is marked */
+    struct stat policy;         /* of the policy file that we were started with */
     pthread_mutex_t marking;    /* of the file of marks and of what follows */
     struct mark marks[WINDOW_MAX + 1];
     size_t mark_count;
@@ -95,18 +97,43 @@ static void drop_marks(struct helper *helper)
     helper->mark_count = kept;
 }
 
+static bool is_same_time(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+static bool is_policy_as_it_was(const struct helper *helper)
+{
+    const struct stat *then = &helper->policy;
+    struct stat now;
+    return stat(helper->origin.policy, &now) == 0 && now.st_dev == then->st_dev &&
+           now.st_ino == then->st_ino && now.st_size == then->st_size &&
+           is_same_time(&now.st_mtim, &then->st_mtim) && is_same_time(&now.st_ctim, &then->st_ctim);
+}
+
+/* Marks are of the policy as it is; ours may have led to another repository. */
+static void write_marks(struct helper *helper)
+{
+    ahead_mark(helper->folder, &helper->origin, helper->marks, helper->mark_count, NULL);
+    if (is_policy_as_it_was(helper))
+        return;
+    ahead_mark(helper->folder, &helper->origin, NULL, 0, NULL);
+    helper->origin.naming = NULL;
+}
+
 /* What was proved and synced a moment ago. That it can't be marked costs another proof, no more. */
 static void mark_segment(struct helper *helper, const char *path, const char *hash)
 {
     struct mark mark;
-    if (!helper->origin.naming || marks_file(path, &mark, NULL))
+    if (marks_file(path, &mark, NULL))
         return;
     memcpy(mark.hash, hash, AHEAD_HASH + 1);
     pthread_mutex_lock(&helper->marking);
     drop_marks(helper);
     if (helper->mark_count < ARRAY_SIZE(helper->marks))
         helper->marks[helper->mark_count++] = mark;
-    ahead_mark(helper->folder, &helper->origin, helper->marks, helper->mark_count, NULL);
+    if (helper->origin.naming)
+        write_marks(helper);
     pthread_mutex_unlock(&helper->marking);
 }
 
@@ -257,6 +284,8 @@ int wal_ahead_run(const struct policy *policy, const char *folder,
     _cleanup_(closep) int lock = ahead_lock(folder);
     if (lock < 0)
         return 0;
+    if (helper.origin.naming && stat(helper.origin.policy, &helper.policy) != 0)
+        helper.origin.naming = NULL;
     int rc = work_open_repository(policy, NULL, &helper.repository, err);
     if (!rc)
         rc = wal_info_read(helper.repository, helper.system, &helper.segment_size, err);

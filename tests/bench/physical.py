@@ -63,13 +63,14 @@ class Store:
         self.service = None
         if kind == "s3":
             self.service = Service.start(tls=True)
+            self.ca_file = self.service.ca_file
 
     def open(self, server):
         """A store for pgcairn's repository, and one repository for the rival."""
         if not self.service:
             return FileStore(), FileRepository(server.root / "pgbackrest-repository")
         readable = server.root / "ca.pem"
-        shutil.copy(self.service.ca_file, readable)
+        shutil.copy(self.ca_file, readable)
         os.chmod(readable, 0o644)
         self.service.ca_file = readable
         store = S3Store(self.service)

@@ -84,7 +84,7 @@ class Bank:
 
     def __init__(self, server, rate=150):
         self.server, self.rate = server, rate
-        self.marks, self.commits = [], []
+        self.marks, self.commits, self.next = [], [], 1
         server.createdb("bank")
         Load(server, "bank").fill()
         server.psql("bank", "create table marks (n int primary key)")
@@ -93,14 +93,14 @@ class Bank:
         """The bank from now on as another server writes it, which has only some of its marks."""
         other = Bank.__new__(Bank)
         other.server, other.rate = server, self.rate
+        other.next = self.next  # no number is used twice, so none passes for that of another timeline
         found = self.numbers(server)
         other.marks = [m for m in self.marks if m.number in found]
         return other
 
     @contextmanager
     def busy(self):
-        # A number is never used twice, on whatever timeline.
-        writer = Writer(self.server, max((m.number for m in self.marks), default=0) + 1)
+        writer = Writer(self.server, self.next)
         with Load(self.server, "bank", self.rate):
             writer.start()
             try:
@@ -108,6 +108,7 @@ class Bank:
             finally:
                 writer.stop()
                 self.marks += writer.marks
+                self.next = writer.number
         # The server remembers when each was committed.
         self.commits = self.server.value("bank", f"select {STAMP.format('pg_xact_commit_timestamp(xmin)')} as at "
                                                  "from pgbench_history order by at").split()
@@ -147,6 +148,6 @@ class Bank:
 
 def seeded(name, seed=None):
     """A source of random numbers; the seed stands in the output of a test that fails."""
-    seed = seed if seed is not None else random.SystemRandom().randrange(10**6)
+    seed = int(seed) if seed is not None else random.SystemRandom().randrange(10**6)
     print(f"{name}: seed {seed}")
     return random.Random(seed)

@@ -248,6 +248,29 @@ def test_a_period_needs_the_repository_alone(archive):
     assert finding(report, "INT-5")["status"] == "PASS"
 
 
+@pytest.mark.stores("file")
+def test_all_clusters_of_a_folder(archive):
+    """Text for people shows one after the other; a document is of one cluster."""
+    folder = archive.root / "policies"
+    folder.mkdir()
+    for cluster in ("demo", "other"):
+        (folder / f"{cluster}.yaml").write_text(json.dumps({**archive.policy, "cluster": cluster}))
+    for path in (folder, *folder.iterdir()):
+        os.chmod(path, 0o700)
+        own(path, archive.user)
+    kept, archive.policy_file = archive.policy_file, folder
+    try:
+        # Nothing was ever stored of the other one, which is worse than anything of the first.
+        run = archive.run("audit", expect=1)
+        assert "PASS  demo  as of" in run.out and "FAIL  other  as of" in run.out
+        assert_error(archive.run("audit", "--format", "csv", expect=2), "there are 2 clusters: say which")
+        assert archive.run("audit", "demo", json_output=True).json["cluster"] == "demo"
+        found = bad(archive.run("audit", "other", json_output=True, expect=1).json)
+    finally:
+        archive.policy_file = kept
+    assert "nightly: no good backup at all" in found["FRQ-1"] and "no WAL is stored" in found["WAL-1"]
+
+
 @pytest.mark.parametrize("options, words", [
     (["--format", "pdf"], ("--format is text, json",)), (["--from", "2026-01-01"], ("--from and --to go together",)),
     (["--from", "2026-02-01", "--to", "2026-01-01"], ("--to is not after --from",)),
@@ -308,6 +331,39 @@ def test_html_in_a_browser(archive, store):
     done = subprocess.run([*command, "--dump-dom", page.as_uri()], check=True, timeout=120, capture_output=True, text=True)
     assert "<svg" in done.stdout and "recovery window" in done.stdout and "INT-5" in done.stdout
     assert not any(word in page.read_text() for word in ("<script", " src=", "href=", "url(", "@import"))
+
+
+@pytest.mark.slow
+def test_with_proofs_and_drills(store):
+    """What only a verification and a drill can show; then a bit is flipped, and a backup vanishes."""
+    jobs = {**AUDIT_JOBS, "verify": {"type": "verify", "schedule": "0 8 * * *", "level": 2},
+            "drill": {"type": "drill", "schedule": "0 10 * * sun", "of": "weekly", "rto": "4h"}}
+    server = Server("proved")
+    try:
+        made = Archive(server, jobs=jobs, store=store)
+        if made.run("policy", "check", expect=None).rc:
+            pytest.skip("this version runs no jobs of type verify and drill")
+        server.configure(**made.settings())
+        server.start()
+        server.psql("postgres", FILL)
+        for name in ("weekly", "nightly", "wal", "weekly", "nightly", "wal", "verify", "drill", "drill", "prune"):
+            made.run("run", f"demo/{name}")
+        report = audit(made, expect=0)
+        assert {i: finding(report, i)["status"] for i in ("INT-3", "INT-7", "RST-1", "RST-2", "RST-3")} == dict.fromkeys(
+            ("INT-3", "INT-7", "RST-1", "RST-2", "RST-3"), "PASS")
+        assert finding(report, "RST-2")["required"] == "at most 4h"
+        key = next(k for k in made.repository.keys("demo/dumps/") if k.endswith("schema.pgdump"))
+        folder, broken = key.split("/")[2], Broken(made)
+        broken.rewrite(key, lambda data: data[:50] + bytes([data[50] ^ 1]) + data[51:])
+        made.run("run", "demo/verify", expect=1)
+        assert "dumps: the last proof" in bad(audit(made, expect=1))["INT-3"]
+        for key in made.repository.keys(f"demo/dumps/{folder}/"):
+            made.repository.delete(key)
+        # What was made a moment ago may be newer than the listing, so look an hour ahead.
+        found = bad(audit(made, "--at", "1h", expect=1))
+        assert f"nightly: {folder} is not there, and nobody deleted it on record" in found["INT-7"]
+    finally:
+        server.stop()
 
 
 # -- the job, and its evidence; these come last, for they add to the chain ---------------------------

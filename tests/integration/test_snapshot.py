@@ -247,7 +247,7 @@ def test_wal_behind_a_link(clusters):
 
 @pytest.mark.stores("file")
 @pytest.mark.parametrize("config, words", [
-    ({"max_slot_wal_keep_size": "64MB"}, ["max_slot_wal_keep_size"]),
+    ({"max_slot_wal_keep_size": "32MB"}, ["max_slot_wal_keep_size"]),
     ({"max_replication_slots": 0}, ["WAL", "max_replication_slots", "wal_keep_size"]),
 ], ids=["with a slot", "without"])
 def test_the_server_removes_wal_too_early(clusters, config, words):
@@ -258,7 +258,7 @@ def test_the_server_removes_wal_too_early(clusters, config, words):
     slow = Beside(archive, "run", "demo/weekly", output=subprocess.PIPE)
     server.wait_for("select count(*) = 1 from pg_stat_progress_basebackup where phase like 'streaming%'")
     slow.process.send_signal(signal.SIGSTOP)
-    for _ in range(6):
+    for _ in range(4):
         archive.switch()
     server.psql("postgres", "checkpoint")
     slow.process.send_signal(signal.SIGCONT)

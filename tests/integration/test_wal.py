@@ -2,6 +2,7 @@
 import os
 import random
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -259,6 +260,43 @@ def test_recovery_gives_back_every_row(archiving, made):
     assert not leftovers
     wait_until(lambda: not archiving.own_processes(), 40, "the helper ends by itself")
     assert not list((archiving.state / "wal/demo/ahead").iterdir())
+
+
+def test_what_was_fetched_ahead_is_put_in_place_without_the_repository(backlog):
+    """By its mark, without a proof; one that changed since is proved again, and is not served."""
+    names, destination = backlog.ready, "pg_wal/RECOVERYXLOG"
+    backlog.push(names[0])
+    backlog.run("fetch", "demo", names[0], destination, program="pgcairn-wal")
+
+    def entries():
+        return {p.name[:24]: p for p in (backlog.state / "wal/demo/ahead").glob("*/*-*") if p.suffix != ".part"}
+
+    def marked():
+        (marks,) = (backlog.state / "wal/demo/ahead").glob("*/marks")
+        return marks.read_text()
+
+    wait_until(lambda: set(names[1:]) <= set(entries()) and all(n in marked() for n in names[1:]), 60, "all are marked")
+    backlog.hide()
+    for name in names[1:3]:
+        inode = entries()[name].stat().st_ino
+        backlog.run("fetch", "demo", name, destination, program="pgcairn-wal")
+        assert (backlog.server.data / destination).stat().st_ino == inode
+        assert (backlog.server.data / destination).read_bytes() == (backlog.server.data / "pg_wal" / name).read_bytes()
+    (backlog.server.data / destination).unlink()
+    with open(entries()[names[3]], "r+b") as file:
+        file.seek(5000)
+        file.write(b"changed")
+    backlog.run("fetch", "demo", names[3], destination, program="pgcairn-wal", expect=126)
+    assert not (backlog.server.data / destination).exists()
+    backlog.show()
+    backlog.policy["defaults"]["retries"] = 1  # another file: it might name another repository
+    backlog.write()
+    inode = entries()[names[4]].stat().st_ino
+    backlog.run("fetch", "demo", names[4], destination, program="pgcairn-wal")
+    assert (backlog.server.data / destination).read_bytes() == (backlog.server.data / "pg_wal" / names[4]).read_bytes()
+    assert inode == (backlog.server.data / destination).stat().st_ino, "proved again, by the whole program"
+    for pid in backlog.own_processes("ahead"):
+        os.kill(pid, signal.SIGTERM)
 
 
 def test_exit_statuses_of_fetch(backlog):

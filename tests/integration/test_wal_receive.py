@@ -292,6 +292,39 @@ def test_a_killed_receiver_follows_a_switch_it_did_not_see(archive, made):
         receiver.stop()
 
 
+def test_a_standby_that_is_behind(archive, made):
+    """It does not yet have what is stored: that is said, and it is received from once it has caught up."""
+    server = archive.server
+    shown = server.socket_dir / "shown"
+    shown.mkdir()
+    standby = made(Server("standby", origin=server, config={"archive_mode": "off", "hot_standby": "on"}))
+    name = Receiver(archive).finish_segment()
+    with Receiver(archive, create=False) as receiver:
+        receiver.wait_streaming()
+        fill(server, 4)
+        receiver.wait_safe()
+        receiver.stop()
+    wait_until((server.own / name).exists, 30, "the server archived the first segment")
+    for file in server.own.iterdir():
+        if file.name[:24] <= name:
+            os.link(file, shown / file.name)
+    standby.configure(restore_command=f"cp {shown}/%f %p", wal_retrieve_retry_interval="200ms")
+    (standby.data / "standby.signal").touch()
+    standby.start()
+    archive.policy["postgres"]["connection"] = standby.url()
+    archive.write()
+    before = archive.segments()
+    with Receiver(archive, server=standby) as receiver:
+        wait_until(lambda: receiver.running() and "tries again: WAL is stored up to" in receiver.err, 30, "it says so")
+        assert not receiver.slot()["active"]
+        for file in server.own.iterdir():
+            if not (shown / file.name).exists():
+                os.link(file, shown / file.name)
+        receiver.wait_streaming(60)
+        receiver.stop()
+    assert {name: archive.segments()[name] for name in before} == before
+
+
 # -- what is refused -----------------------------------------------------------------------------
 
 

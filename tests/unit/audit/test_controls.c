@@ -373,16 +373,30 @@ static void proved_by_catalogue(struct world *world)
     backup(world, "b4")->verified_us = at("2026-11-20T06:00:00Z");
 }
 
-/* Records of whole runs, which name no kind. */
-static void run_found_faults(struct world *world)
+/* A record that names no kind speaks of all. */
+static void all_found_faults(struct world *world)
 {
     world_record(&world->facts, "2026-11-19T06:00:00Z", "verified", "", "", "fail");
 }
 
-static void run_found_faults_before(struct world *world)
+static void run_found_faults(struct world *world)
+{
+    world_record(&world->facts, "2026-11-19T06:00:00Z", "verified", "", "run", "fail");
+}
+
+/* The fault of b3 is repeated until b3 was proved again, whatever else is proved meanwhile. */
+static void fault_stays(struct world *world)
 {
     run_found_faults(world);
-    world_record(&world->facts, "2026-11-19T09:00:00Z", "verified", "", "", "pass");
+    world_record(&world->facts, "2026-11-19T06:00:00Z", "verified", "b3", "dump", "fail");
+    world_record(&world->facts, "2026-11-19T09:00:00Z", "verified", "", "run", "pass");
+    world_record(&world->facts, "2026-11-19T09:00:00Z", "verified", "b3", "dump", "fail");
+}
+
+static void fault_is_mended(struct world *world)
+{
+    fault_stays(world);
+    world_record(&world->facts, "2026-11-19T10:00:00Z", "verified", "", "run", "pass");
 }
 
 static void proved_in_part(struct world *world)
@@ -509,6 +523,25 @@ static void writable_file(struct world *world)
     world->facts.files[0].mode = 0666;
 }
 
+static void open_repository(struct world *world)
+{
+    world->facts.files[0].mode = 0755;
+    world->facts.files[0].is_secret = true;
+}
+
+static void readable_policy(struct world *world)
+{
+    world->facts.files[0].mode = 0644;
+}
+
+static void missed_under_another_policy(struct world *world)
+{
+    struct facts_record *before =
+        world_record(&world->facts, "2026-11-18T07:00:00Z", "audit", "", "", "pass");
+    world_text(&before->policy_sha256, "00ff00");
+    lose(world, "b2");
+}
+
 static void foreign_file(struct world *world)
 {
     world->facts.files[0].is_foreign = true;
@@ -620,6 +653,8 @@ static const struct {
     {"FRQ-2", AUDIT_FAIL, "nightly: 2026-11-18T02:00:00Z, no run on record", lost_amid, NULL},
     {"FRQ-2", AUDIT_FAIL, "nightly: 2026-11-20T02:00:00Z, its run: done", bad_newest, NULL},
     {"FRQ-2", AUDIT_PASS, "nightly: 30 of 30 came", running_newest, NULL},
+    {"FRQ-2", AUDIT_WARN, "2026-11-18T02:00:00Z under another policy, no run on record",
+     missed_under_another_policy, NULL},
     {"FRQ-3", AUDIT_PASS, "nightly: 1 of 1 runs ended well", nothing, NULL},
     {"FRQ-3", AUDIT_PASS, "nightly: 1 of 1 runs ended well", old_bad_runs, NULL},
     {"FRQ-3", AUDIT_FAIL, "nightly: 1 of 2 runs ended well", bad_runs, NULL},
@@ -679,8 +714,12 @@ static const struct {
     {"INT-3", AUDIT_FAIL, "dumps: never proved", never_proved, NULL},
     {"INT-3", AUDIT_FAIL, "dumps: proved to level 2 80d 10h ago", proved_long_ago, NULL},
     {"INT-3", AUDIT_FAIL, "dumps: the last proof, of 1d 4h ago, found faults", proof_failed, NULL},
-    {"INT-3", AUDIT_FAIL, "found faults", run_found_faults, NULL},
-    {"INT-3", AUDIT_PASS, "dumps: proved to level 2", run_found_faults_before, NULL},
+    {"INT-3", AUDIT_FAIL, "snapshots: the last proof, of 1d 4h ago, found faults", all_found_faults,
+     NULL},
+    {"INT-3", AUDIT_FAIL, "the last verification, of 1d 4h ago, found faults", run_found_faults,
+     NULL},
+    {"INT-3", AUDIT_FAIL, "dumps: the last proof, of 1d 1h ago, found faults", fault_stays, NULL},
+    {"INT-3", AUDIT_PASS, "dumps: proved to level 2", fault_is_mended, NULL},
     {"INT-3", AUDIT_WARN, "of 31 dumps were not proved in that time", proved_in_part, NULL},
     {"INT-4", AUDIT_PASS, "the median before is 5.0 kB", nothing, NULL},
     {"INT-4", AUDIT_WARN, "nightly: the newest read 2.0 kB", smaller, NULL},
@@ -719,6 +758,8 @@ static const struct {
     {"ACC-3", AUDIT_WARN, "a folder", nothing, NULL},
     {"ACC-4", AUDIT_PASS, "has mode 0600", nothing, NULL},
     {"ACC-4", AUDIT_FAIL, "can be changed by others (mode 0666)", writable_file, NULL},
+    {"ACC-4", AUDIT_PASS, "has mode 0644", readable_policy, NULL},
+    {"ACC-4", AUDIT_FAIL, "can be read by others (mode 0755)", open_repository, NULL},
     {"ACC-4", AUDIT_FAIL, "belongs to another user", foreign_file, NULL},
     {"ACC-5", AUDIT_PASS, "backup is no superuser", nothing, NULL},
     {"ACC-5", AUDIT_WARN, "backup is a superuser", superuser, NULL},

@@ -282,6 +282,29 @@ static void test_saved_facts_give_the_same_verdicts(void **state)
     }
 }
 
+/* Lines are cut at a length, which may be amid a character, and names come in any encoding. */
+static void test_what_is_told_is_valid_text(void **state)
+{
+    (void)state;
+    struct world world;
+    char name[600];
+    memset(name, 0, sizeof(name));
+    for (size_t i = 0; i + 3 < sizeof(name); i += 2)
+        memcpy(name + i, "\xc3\xbc", 2);
+    world_init(&world, WORLD_FOLDER);
+    world_database(&world.facts, name);
+    world_text(&world.facts.journal_problem, "\xfc");
+    world.facts.has_journal = false;
+    lose_file(&world);
+    world_judge(&world);
+    for (size_t i = 0; i < world.report.count; i++) {
+        json_t *text = json_string(world.report.findings[i].observed);
+        assert_non_null(text);
+        json_decref(text);
+    }
+    world_clear(&world);
+}
+
 static void test_another_policy_is_noted(void **state)
 {
     (void)state;
@@ -306,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_a_period_that_is_past),
         cmocka_unit_test(test_dues_follow_the_zone_of_the_job),
         cmocka_unit_test(test_saved_facts_give_the_same_verdicts),
+        cmocka_unit_test(test_what_is_told_is_valid_text),
         cmocka_unit_test(test_another_policy_is_noted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

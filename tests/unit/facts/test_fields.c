@@ -98,6 +98,19 @@ static void test_there_and_back(void **state)
     fields_clear(THING, &thing); /* may be done again */
 }
 
+/* A message in another encoding is kept as far as it can be. */
+static void test_other_encodings(void **state)
+{
+    (void)state;
+    struct thing thing = {.text = strdup("verf\xfcgbar"), .at_us = INSTANT_NONE};
+    assert_non_null(thing.text);
+    json_t *object = fields_to_json(THING, &thing);
+    assert_non_null(object);
+    assert_string_equal(json_text(object, "text"), "verf?gbar");
+    json_decref(object);
+    fields_clear(THING, &thing);
+}
+
 static const struct {
     const char *from, *to, *message; /* one change to GOOD */
 } CASES[] = {
@@ -140,6 +153,7 @@ static void test_what_is_wrong_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_there_and_back),
+                                       cmocka_unit_test(test_other_encodings),
                                        cmocka_unit_test(test_what_is_wrong_is_named)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,8 +62,7 @@ static void test_rows(void **state)
                 rc = copy_text_end(&text, &error);
             bool fits = ROWS[i].message
                             ? rc == ERR_CORRUPT && strstr(error.message, ROWS[i].message)
-                            : rc == 0 && text.rows == ROWS[i].rows &&
-                                  text.bytes == (int64_t)length;
+                            : rc == 0 && text.rows == ROWS[i].rows && text.bytes == (int64_t)length;
             if (!fits)
                 fail_msg("row %zu in pieces of %zu: %d \"%s\", %lld rows", i, piece, rc,
                          error.message, (long long)text.rows);

@@ -63,7 +63,8 @@ static void test_there_and_back(void **state)
     proof_clear(&proof);
 }
 
-/* More than one record holds: only what has changed is written, and the older ones are asked too. */
+/* More than one record holds: only what has changed is written, and the older ones are asked too.
+ */
 static void test_many(void **state)
 {
     enum { MANY = 2 * PROOF_RECORD_MAX + 10 };
@@ -103,10 +104,10 @@ static void test_events_since(void **state)
     assert_ok(evidence_add(repository, "backup_removed",
                            json_pack("{s:s, s:s}", "id", gone, "kind", "dump"), NULL,
                            &fixture_err));
-    assert_ok(evidence_add(repository, "backup_made",
-                           json_pack("{s:s, s:s, s:s}", "id", id, "kind", "snapshot",
-                                     "manifest_sha256", "abc"),
-                           NULL, &fixture_err));
+    assert_ok(evidence_add(
+        repository, "backup_made",
+        json_pack("{s:s, s:s, s:s}", "id", id, "kind", "snapshot", "manifest_sha256", "abc"), NULL,
+        &fixture_err));
     assert_ok(proof_read_all(repository, &proof, &fixture_err));
     assert_null(proof_find(&proof, gone));
     const struct proof_backup *made = proof_find(&proof, id);
@@ -129,7 +130,8 @@ static void test_facts(void **state)
     assert_ok(catalogue_read(repository, 2000 * US_PER_SECOND, &facts, &fixture_err));
     assert_true(facts.complete && facts.backups[0].verified_level == 2);
     facts_clear(&facts);
-    fixture_put(repository, "shop/evidence/0000000001.json", "{\"type\":\"verified\",\"newest\":{}}");
+    fixture_put(repository, "shop/evidence/0000000001.json",
+                "{\"type\":\"verified\",\"newest\":{}}");
     assert_ok(catalogue_read(repository, 2000 * US_PER_SECOND, &facts, &fixture_err));
     assert_false(facts.complete);
     assert_non_null(strstr(facts.problem, "evidence record 1: it has no list of backups"));
@@ -151,8 +153,8 @@ static void test_the_newest_of_a_type(void **state)
     assert_int_equal(number, 1);
     json_decref(record);
     fixture_put(repository, "shop/evidence/0000000003.json", "{\"type\":");
-    assert_int_equal(
-        evidence_find_newest(repository, "verified", &number, &record, &fixture_err), ERR_CORRUPT);
+    assert_int_equal(evidence_find_newest(repository, "verified", &number, &record, &fixture_err),
+                     ERR_CORRUPT);
     assert_ok(evidence_add(repository, "more", json_object(), NULL, &fixture_err));
     assert_ok(evidence_find_newest(repository, "verified", &number, &record, &fixture_err));
     assert_int_equal(number, 1);

@@ -34,8 +34,8 @@ static size_t parse(const char *text, struct continuity_window windows[WINDOWS_M
     size_t count = 0;
     while (*text) {
         char *rest;
-        windows[count] = (struct continuity_window){.from_us = strtol(text, &rest, 10)};
-        windows[count++].to_us = strtol(rest + 1, &rest, 10);
+        windows[count] = (struct continuity_window){.from_us = strtoll(text, &rest, 10)};
+        windows[count++].to_us = strtoll(rest + 1, &rest, 10);
         text = rest + (*rest == ' ');
     }
     return count;

@@ -235,8 +235,7 @@ static bool in_stream(const struct world *world, const struct facts_backup *othe
                       const struct facts_backup *backup, const char *name, bool only_proven)
 {
     return counts(world, other) && is_of(other, backup->kind, name) &&
-           strcmp(other->job, backup->job) == 0 &&
-           (!only_proven || is_proven(world, other));
+           strcmp(other->job, backup->job) == 0 && (!only_proven || is_proven(world, other));
 }
 
 /* Whether the backup is the newest of its bucket, and fewer than `count` newer buckets exist. */

@@ -1,4 +1,5 @@
-/* The pages of a segment: what a server writes passes, and what it does not is named by its byte. */
+/* The pages of a segment: what a server writes passes, and what it does not is named by its byte.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

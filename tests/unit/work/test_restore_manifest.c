@@ -60,8 +60,8 @@ static void test_pieces(void **state)
         const struct listed_file *file = file_list_find(&list, "base/5/1259");
         assert_non_null(file);
         assert_int_equal(file->size, 8192);
-        assert_true(file_list_hash_fits(file, HASH_A));
-        assert_false(file_list_hash_fits(file, HASH_B));
+        assert_int_equal(file->checksum_bytes, LISTED_SHA256);
+        assert_int_equal(file->checksum[0], 0xaa);
         assert_non_null(file_list_find(&list, "ba\xfe"));
         assert_non_null(file_list_find(&list, "PG_VERSION"));
         assert_null(file_list_find(&list, "base/5/125"));
@@ -77,8 +77,8 @@ static void test_refused(void **state)
     } rows[] = {
         {"8192", "8193", false, "checksum does not fit"},
         {"\"Manifest-Checksum\"", "\"Manifest-Checks\"", false, "without a checksum"},
-        {"SHA256", "CRC32C", true, "no SHA-256"},
-        {HASH_A, "abc", true, "no SHA-256"},
+        {"SHA256", "CRC32C", true, "neither CRC-32C nor SHA-256"},
+        {HASH_A, "abc", true, "neither CRC-32C nor SHA-256"},
         {"\"Path\": \"PG_VERSION\"", "\"Path\": \"base/5/1259\"", true, "twice"},
         {"6261fe", "6261f", true, "without a name"},
         {"\"Size\": 3,", "\"Siz\": 3,", true, "Size"},
@@ -103,9 +103,44 @@ static void test_refused(void **state)
     }
 }
 
+static void test_sums(void **state)
+{
+    /* "123456789" in both kinds; a CRC's bytes are the processor's. */
+    static const struct listed_file
+        crc = {.size = 9, .checksum = {0x83, 0x92, 0x06, 0xe3}, .checksum_bytes = LISTED_CRC32C},
+        sha = {.size = 9,
+               .checksum = {0x15, 0xe2, 0xb0, 0xd3, 0xc3, 0x38, 0x91, 0xeb, 0xb0, 0xf1, 0xef,
+                            0x60, 0x9e, 0xc4, 0x19, 0x42, 0x0c, 0x20, 0xe3, 0x20, 0xce, 0x94,
+                            0xc6, 0x5f, 0xbc, 0x8c, 0x33, 0x12, 0x44, 0x8e, 0xb2, 0x25},
+               .checksum_bytes = LISTED_SHA256},
+        longer = {
+            .size = 10, .checksum = {0x83, 0x92, 0x06, 0xe3}, .checksum_bytes = LISTED_CRC32C};
+    static const struct {
+        const struct listed_file *file;
+        const char *content;
+        bool fits;
+    } rows[] = {
+        {&crc, "123456789", true},  {&crc, "123456788", false},    {&crc, "12345678", false},
+        {&sha, "123456789", true},  {&sha, "123456788", false},    {&sha, "1234567890", false},
+        {NULL, "123456789", false}, {&longer, "123456789", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        _cleanup_(listed_sum_clear) struct listed_sum sum = {0};
+        const char *content = rows[i].content;
+        bool fits = !rows[i].fits;
+        assert_int_equal(listed_sum_init(&sum, rows[i].file, &test_err), 0);
+        assert_int_equal(listed_sum_add(&sum, content, 4, &test_err), 0);
+        assert_int_equal(listed_sum_add(&sum, content + 4, strlen(content) - 4, &test_err), 0);
+        assert_int_equal(listed_sum_end(&sum, &fits, &test_err), 0);
+        if (fits != rows[i].fits)
+            fail_msg("row %zu: \"%s\" %s", i, content, fits ? "fits" : "does not fit");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_pieces),
-                                       cmocka_unit_test(test_refused)};
+                                       cmocka_unit_test(test_refused), cmocka_unit_test(test_sums)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

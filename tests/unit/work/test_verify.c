@@ -144,8 +144,8 @@ static void test_faults(void **state)
     json_decref(manifest);
     report = run(repository, 1, 0);
     assert_fault(&report, 2, "manifest.json", "it is not the one that was written");
-    assert_ok(repository_backup_key(repository, BACKUP_DUMP, ids[2], "manifest.json", key,
-                                    &fixture_err));
+    assert_ok(
+        repository_backup_key(repository, BACKUP_DUMP, ids[2], "manifest.json", key, &fixture_err));
     assert_ok(store_delete(repository->store, key, &fixture_err));
     report = run(repository, 1, 0);
     assert_fault(&report, 2, "manifest.json", "nothing tells that the dump was removed");
@@ -198,15 +198,36 @@ static void test_what_can_not_be_read(void **state)
     assert_int_equal(chmod(fixture_path(key), 0600), 0);
 }
 
+/* What was proved before the end came is in the evidence. The last test: a process that shall end
+ * begins nothing more. */
+static void test_an_early_end(void **state)
+{
+    struct repository *repository = *state;
+    struct verify_report report;
+    const struct verify_request request = {.policy = &POLICY,
+                                           .repository = repository,
+                                           .level = 2,
+                                           .jobs = 1,
+                                           .run_id = "",
+                                           .job = ""};
+    json_t *record = NULL;
+    int64_t number = 0;
+    work_stop(ERR_TIMEOUT, "it took too long");
+    assert_fails(verify(&request, &report, &fixture_err), ERR_TIMEOUT, "it took too long");
+    verify_report_clear(&report);
+    assert_ok(evidence_find_newest(repository, "verified", &number, &record, &fixture_err));
+    assert_true(json_is_true(json_object_get(json_object_get(record, "body"), "partial")));
+    json_decref(record);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, fixture_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_budget),
-        TEST(test_faults),
-        TEST(test_what_was_removed),
-        TEST(test_what_can_not_be_read),
+        TEST(test_budget),           TEST(test_faults),
+        TEST(test_what_was_removed), TEST(test_what_can_not_be_read),
+        TEST(test_an_early_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,9 +13,11 @@
 #include "base/units.h"
 
 #define STOP_US (20 * US_PER_SECOND)
+#define PING_SECONDS "10"
 
 enum {
     NEWEST_MAJOR = 40,
+    EVENT_TRIGGERS_MAJOR = 17, /* since when they can be off, and fire at a login */
     VERSION_TEXT_LIMIT = 4096,
     SETTINGS_MAX = 200,
     CONF_LIMIT = 1 << 20,
@@ -25,7 +27,7 @@ enum {
 struct pg_scratch {
     struct child child;
     char folder[PG_SCRATCH_FOLDER_MAX + 1];
-    char conninfo[PG_SCRATCH_FOLDER_MAX + 64];
+    char conninfo[PG_SCRATCH_FOLDER_MAX + 200];
 };
 
 /* -- programs ------------------------------------------------------------------------------------
@@ -104,6 +106,21 @@ int pg_scratch_check_user(struct error *err)
                            "policy and the repository");
 }
 
+int pg_scratch_check_folder(const char *folder, struct error *err)
+{
+    if (strlen(folder) > PG_SCRATCH_FOLDER_MAX)
+        error_set(err, ERR_USAGE,
+                  "\"%s\" is longer than the %d bytes that a socket's folder may have", folder,
+                  PG_SCRATCH_FOLDER_MAX);
+    else if (strpbrk(folder, ",'\"\\"))
+        error_set(err, ERR_USAGE,
+                  "no socket can lie in \"%s\": a comma, a quote or a backslash is in its path",
+                  folder);
+    else
+        return 0;
+    return error_hint(err, "name another folder with scratch: in the policy");
+}
+
 int pg_scratch_make_data(const char *programs, const char *data, struct error *err)
 {
     _cleanup_(freep) char *initdb = NULL;
@@ -119,7 +136,8 @@ int pg_scratch_make_data(const char *programs, const char *data, struct error *e
 /* -- libraries that are loaded at the start -------------------------------------------------------
  */
 
-/* They begin work by themselves, and much of it reaches outside: jobs, requests, replication. */
+/* They begin work by themselves, and much of it reaches outside: jobs, requests, replication. Those
+ * that no list can know get no process (max_worker_processes). */
 static const char *const ACTIVE_LIBRARIES[] = {
     "pg_cron",  "pg_net", "pg_partman_bgw",    "pg_squeeze", "pglogical",      "bdr",
     "pgactive", "spock",  "pg_failover_slots", "repmgr",     "pgautofailover", "timescaledb",
@@ -190,15 +208,20 @@ static const char *const SETTINGS[] = {
     "listen_addresses=",
     "port=5432",
     "unix_socket_permissions=0700",
+    "unix_socket_group=",
+    "bonjour=off",
     "ssl=off",
     "archive_mode=off",
     "archive_command=",
     "archive_cleanup_command=",
     "recovery_end_command=",
+    "recovery_min_apply_delay=0",
     "primary_conninfo=",
     "primary_slot_name=",
     "synchronous_standby_names=",
     "max_logical_replication_workers=0",
+    "max_worker_processes=0",
+    "session_replication_role=replica",
     "max_prepared_transactions=1000",
     "hot_standby=off",
     "autovacuum=off",
@@ -219,6 +242,11 @@ static const char *const SETTINGS[] = {
     "lc_messages=C",
     "restart_after_crash=off",
 };
+
+/* What else the environment or a service would add: another address above all, which is not that of
+ * the scratch server. */
+static const char CONNECTION[] = "hostaddr='' port=5432 sslmode=disable gssencmode=disable "
+                                 "channel_binding=disable target_session_attrs=any requirepeer=''";
 
 static int write_file(const char *folder, const char *name, const char *text, struct error *err)
 {
@@ -267,6 +295,8 @@ static int add_settings(const struct pg_scratch_options *options, struct strv *a
     }
     if (!rc)
         rc = add_setting(argv, err, "shared_preload_libraries=%s", options->preload);
+    if (!rc && options->major >= EVENT_TRIGGERS_MAJOR)
+        rc = add_setting(argv, err, "event_triggers=off");
     for (size_t i = 0; options->settings && i < options->settings->count && !rc; i++)
         rc = add_setting(argv, err, "%s", options->settings->items[i]);
     return rc;
@@ -300,20 +330,17 @@ static int start_program(struct pg_scratch *server, const struct pg_scratch_opti
 int pg_scratch_start(const struct pg_scratch_options *options, struct pg_scratch **ret_server,
                      struct error *err)
 {
-    if (strlen(options->folder) > PG_SCRATCH_FOLDER_MAX) {
-        error_set(err, ERR_LIMIT,
-                  "\"%s\" is longer than the %d bytes that a socket's folder may have",
-                  options->folder, PG_SCRATCH_FOLDER_MAX);
-        return error_hint(err, "name a shorter folder with scratch: in the policy");
-    }
-    int rc = write_files(options->folder, err);
+    int rc = pg_scratch_check_folder(options->folder, err);
+    if (!rc)
+        rc = write_files(options->folder, err);
     if (rc)
         return rc;
     struct pg_scratch *server = calloc(1, sizeof(*server));
     if (!server)
         return error_no_memory(err);
     snprintf(server->folder, sizeof(server->folder), "%s", options->folder);
-    snprintf(server->conninfo, sizeof(server->conninfo), "host='%s' port=5432", options->folder);
+    snprintf(server->conninfo, sizeof(server->conninfo), "host='%s' %s", options->folder,
+             CONNECTION);
     rc = start_program(server, options, err);
     if (rc) {
         free(server);
@@ -347,6 +374,12 @@ int pg_scratch_log(const struct pg_scratch *server, struct buf *text, struct err
                       : buf_failed(text, "the server's log", err);
 }
 
+/* Its messages are not translated. */
+static bool is_in(const char *line, int length, const char *words)
+{
+    return memmem(line, (size_t)length, words, strlen(words)) != NULL;
+}
+
 /* The last line that says why: of the log, else of what came before there was one. */
 static int say_why(struct pg_scratch *server, struct error *err)
 {
@@ -361,8 +394,20 @@ static int say_why(struct pg_scratch *server, struct error *err)
     if (!found)
         return error_set(err, ERR_FAILED, "the scratch server ended without a word");
     int length = (int)strcspn(found, "\n");
-    return error_set(err, ERR_FAILED, "the scratch server ended: %.*s",
-                     length > LINE_SHOWN ? LINE_SHOWN : length, found);
+    length = length > LINE_SHOWN ? LINE_SHOWN : length;
+    int code = is_in(found, length, "No space left on device")  ? ERR_NO_SPACE
+               : is_in(found, length, "Cannot allocate memory") ? ERR_MEMORY
+                                                                : ERR_FAILED;
+    return error_set(err, code, "the scratch server ended: %.*s", length, found);
+}
+
+/* Without a user's name, which not every user has, it would refuse before it says that it starts.
+ */
+static PGPing ping(const struct pg_scratch *server)
+{
+    const char *keywords[] = {"dbname", "user", "connect_timeout", NULL};
+    const char *values[] = {server->conninfo, "postgres", PING_SECONDS, NULL};
+    return PQpingParams(keywords, values, 1);
 }
 
 int pg_scratch_poll(struct pg_scratch *server, bool *ret_ready, struct error *err)
@@ -374,7 +419,7 @@ int pg_scratch_poll(struct pg_scratch *server, bool *ret_ready, struct error *er
         return rc;
     if (ended)
         return say_why(server, err);
-    *ret_ready = PQping(server->conninfo) == PQPING_OK;
+    *ret_ready = ping(server) == PQPING_OK;
     return 0;
 }
 

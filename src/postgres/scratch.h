@@ -1,7 +1,8 @@
 /*
  * A scratch server: PostgreSQL on a data directory of its own, on a private socket without TCP,
  * which nothing outside hears of: it archives nothing, replicates nothing, subscribes to nothing,
- * and libraries that run jobs by themselves (pg_cron and its like) are not loaded.
+ * libraries that run jobs by themselves (pg_cron and its like) are not loaded, and those that are
+ * get no process to run any in. Triggers do not fire, unless they are to fire always.
  *
  *     pg_scratch_find_programs(bindir, 15, true, &programs, err);
  *     pg_scratch_make_data(programs, data, err);             or a data directory that was restored
@@ -35,6 +36,7 @@ struct pg_scratch;
 
 struct pg_scratch_options {
     const char *programs; /* the folder of postgres */
+    int major;            /* its version */
     const char *folder;   /* absolute, the user's own: gets the settings, the log and the socket */
     const char *data;     /* the data directory */
     const char
@@ -50,6 +52,10 @@ int pg_scratch_find_programs(const char *bindir, int major, bool exact, char **r
 /* ERR_FAILED for root, with the cure. */
 int pg_scratch_check_user(struct error *err);
 
+/* ERR_USAGE when no server could have its socket in the folder, for its path is too long or holds
+ * what divides a list of folders. */
+int pg_scratch_check_folder(const char *folder, struct error *err);
+
 /* What of shared_preload_libraries a scratch server loads: libraries that are here and do nothing
  * by themselves. What is left out is added to `left_out`. The caller frees. */
 int pg_scratch_preload(const char *programs, const char *libraries, char **ret_libraries,
@@ -62,10 +68,10 @@ int pg_scratch_start(const struct pg_scratch_options *options, struct pg_scratch
                      struct error *err);
 
 /* Whether it takes connections; during recovery it does not. ERR_FAILED with its own last words
- * when it has ended. Does not wait. */
+ * when it has ended; ERR_NO_SPACE, ERR_MEMORY when it was for want of that. Does not wait. */
 int pg_scratch_poll(struct pg_scratch *server, bool *ret_ready, struct error *err);
 
-/* Borrowed. Without a user. */
+/* Borrowed. Without a user. Whatever PGHOSTADDR and its like say, it leads nowhere else. */
 const char *pg_scratch_conninfo(const struct pg_scratch *server);
 
 /* The end of what it has logged, PG_SCRATCH_LOG_MAX bytes at most. */

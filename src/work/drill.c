@@ -81,9 +81,12 @@ static int find_newest(struct drill *drill, struct error *err)
     struct facts facts;
     enum backup_kind kind = drill->of->type == JOB_DUMP ? BACKUP_DUMP : BACKUP_SNAPSHOT;
     const struct facts_backup *newest = NULL;
-    int rc = catalogue_read(drill->work->repository, instant_now_us(), &facts, err);
+    int64_t now_us = instant_now_us();
+    int rc = catalogue_read(drill->work->repository, now_us, &facts, err);
     if (rc)
         return rc;
+    if (facts.complete)
+        drill->known_us = now_us;
     for (size_t i = 0; i < facts.backup_count; i++) {
         const struct facts_backup *backup = &facts.backups[i];
         json_object_set_new(drill->known, backup->id, json_true());
@@ -200,9 +203,7 @@ static void judge_time(struct drill *drill)
 
 static int do_all(struct drill *drill, struct error *err)
 {
-    int rc = pg_scratch_check_user(err);
-    if (!rc)
-        rc = drill_step(drill, "choose", choose, err);
+    int rc = drill_step(drill, "choose", choose, err);
     if (!rc)
         rc = drill_step(drill, "scratch folder", drill_folder_make, err);
     if (!rc)
@@ -215,17 +216,18 @@ static int do_all(struct drill *drill, struct error *err)
     return drill_step(drill, "checks", drill_check_all, err);
 }
 
-/* Nothing is known of a backup that could not be tried: no way to the store, no room, no programs.
- */
+/* Nothing is known of a backup that could not be tried: no way to the store, no room, no programs,
+ * no time. Found damaged before that, it is no good backup all the same. */
 static const char *result_of(const struct drill *drill, int rc)
 {
-    bool is_begun = drill->restore_us > 0;
+    static const int CIRCUMSTANCES[] = {ERR_NO_SPACE,   ERR_MEMORY,  ERR_CONNECTION, ERR_AUTH,
+                                        ERR_PERMISSION, ERR_TIMEOUT, ERR_CONFLICT,   ERR_UNKNOWN};
     if (rc == 0)
         return drill->failed ? "fail" : "pass";
-    return !is_begun || rc == ERR_NO_SPACE || rc == ERR_CONNECTION || rc == ERR_AUTH ||
-                   rc == ERR_UNKNOWN || rc == ERR_MEMORY
-               ? "unknown"
-               : "fail";
+    for (size_t i = 0; i < ARRAY_SIZE(CIRCUMSTANCES); i++)
+        if (rc == CIRCUMSTANCES[i])
+            return "unknown";
+    return drill->tried || rc == ERR_CORRUPT ? "fail" : "unknown";
 }
 
 /* The step that failed first. */
@@ -241,7 +243,16 @@ static const char *reason_of(const struct drill *drill)
     return "";
 }
 
-/* Of backups that are there no more nothing needs to be known. */
+/* Of backups that are there no more nothing needs to be known. One that was made since this drill
+ * looked at them is there, and another drill may have passed it meanwhile. */
+static bool is_gone(const struct drill *drill, const char *id)
+{
+    int64_t passed_us;
+    return drill->known_us != INSTANT_NONE && !json_object_get(drill->known, id) &&
+           !json_take_instant(drill->passed, id, &passed_us, NULL) &&
+           passed_us < drill->known_us - US_PER_SECOND;
+}
+
 static void gather(struct drill *drill, const char *result)
 {
     const char *id;
@@ -251,10 +262,11 @@ static void gather(struct drill *drill, const char *result)
         json_object_set_new(drill->passed, drill->backup_id, json_instant(instant_now_us()));
     json_object_foreach_safe(drill->passed, next, id, at)
     {
-        if (!json_object_get(drill->known, id))
+        if (is_gone(drill, id))
             json_object_del(drill->passed, id);
     }
-    json_object_set_new(drill->turns, drill->work->job->name, json_string(MODES[drill->mode]));
+    if (drill->tried)
+        json_object_set_new(drill->turns, drill->work->job->name, json_string(MODES[drill->mode]));
 }
 
 /* Read again just before, for others drill too. */
@@ -304,12 +316,18 @@ int drill_run(const struct work *work, struct work_result *result, struct error 
     _cleanup_(drill_clear) struct drill drill = {.work = work,
                                                  .of = policy_find_job(work->policy, work->job->of),
                                                  .target_us = INSTANT_NONE,
+                                                 .known_us = INSTANT_NONE,
                                                  .steps = json_array(),
                                                  .known = json_object()};
     struct error reason = ERROR_NONE, recording = ERROR_NONE;
     if (!drill.steps || !drill.known)
         return error_no_memory(err);
-    int rc = do_all(&drill, &reason);
+    int rc = pg_scratch_check_user(err);
+    if (rc)
+        return rc;
+    rc = do_all(&drill, &reason);
+    if (work_interrupted(&reason)) /* whatever has come of that */
+        rc = reason.code;
     drill.server = pg_scratch_stop(drill.server);
     drill_folder_remove(&drill);
     snprintf(result->backup_id, sizeof(result->backup_id), "%s", drill.backup_id);

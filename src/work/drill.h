@@ -15,7 +15,8 @@
  * at the end; after a kill -9 the next drill removes it, and the kernel has ended the server.
  *
  * A drill never writes to the cluster or to its backups. The user may not be root, for PostgreSQL
- * may not. Disk: as much as the cluster, looked for before anything is written.
+ * may not; what root would write into the repository, others could not read. Disk: as much as the
+ * cluster, looked for before anything is written.
  */
 #ifndef PGCAIRN_WORK_DRILL_H
 #define PGCAIRN_WORK_DRILL_H
@@ -47,12 +48,15 @@ struct drill {
     char *superuser; /* to ask as */
     json_t *manifest;
     json_t *steps;
-    json_t *known; /* ids of the backups there are */
+    json_t *known;     /* ids of the backups there were */
+    int64_t known_us;  /* at that time; INSTANT_NONE: not known */
+    char last_wal[40]; /* the last segment that a replay to the end must come to; "" when none */
     json_t *passed,
         *turns; /* of the evidence: when which backup passed, how each job did it last */
     struct pg_scratch *server;
     int64_t restore_us, replay_us; /* how long they took */
     int64_t bytes;                 /* that were restored */
+    bool tried;                    /* what it needs here is there, and the restore has begun */
     bool failed;                   /* a step has: the drill is no pass, and goes on where it can */
 };
 

@@ -8,11 +8,15 @@
 #include "postgres/connection.h"
 #include "postgres/migrations.h"
 #include "repository/manifest.h"
+#include "wal/name.h"
 #include "work/drill.h"
 
 enum { OUTPUT_LIMIT = 1 << 20, LINE_SHOWN = 300, POLL_MS = 500 };
 
 static const char APPLICATION[] = "pgcairn drill";
+
+/* What ALTER DATABASE and ALTER ROLE may have set to be loaded; only this stands above them. */
+#define WITHOUT_LIBRARIES "-c session_preload_libraries= -c local_preload_libraries="
 
 static int connect_as(const struct drill *drill, const char *user, const char *database,
                       PGconn **ret_conn, struct error *err)
@@ -22,6 +26,8 @@ static int connect_as(const struct drill *drill, const char *user, const char *d
     for (const char *c = user; *c; c++)
         buf_addf(&conninfo, "%s%c", *c == '\'' || *c == '\\' ? "\\" : "", *c);
     buf_add_text(&conninfo, "'");
+    if (drill->superuser && strcmp(user, drill->superuser) == 0) /* others may not */
+        buf_add_text(&conninfo, " options='" WITHOUT_LIBRARIES "'");
     int rc = buf_failed(&conninfo, "the connection", err);
     return rc ? rc : pg_connect(buf_text(&conninfo), database, APPLICATION, ret_conn, err);
 }
@@ -59,22 +65,65 @@ static int find_superuser(struct drill *drill, struct error *err)
     return rc;
 }
 
+/* -- how far it was replayed ------------------------------------------------------------------ */
+
+/* PostgreSQL takes the first record that it can't read for the end of WAL, and starts: WAL that the
+ * primary had written damaged, and that was stored so, would be lost without a word. A last segment
+ * may hold nothing but the middle of a record, so the one before is far enough. */
+static int check_end(struct drill *drill, struct error *err)
+{
+    _cleanup_(pg_conn_freep) PGconn *conn = NULL;
+    _cleanup_(freep) char *text = NULL;
+    struct wal_name last;
+    uint64_t lsn = 0;
+    int64_t size = json_number(json_object_get(drill->manifest, "wal"), "segment_size");
+    if (!wal_name_parse(drill->last_wal, &last) || !wal_segment_size_valid(size))
+        return 0;
+    int rc = connect_as(drill, drill->superuser, "template1", &conn, err);
+    if (!rc)
+        rc = pg_query_text(conn, &text, err, "select pg_catalog.pg_current_wal_insert_lsn()");
+    if (!rc)
+        rc = wal_lsn_parse(text, &lsn, err);
+    if (rc)
+        return rc;
+    bool is_reached = wal_segment_at(lsn, size) + 1 >= wal_segment_number(&last, size);
+    drill_note(drill, "end of WAL", is_reached ? "pass" : "fail", "%s%s of stored WAL up to %s%s",
+               is_reached ? "" : "replay ended at ", text, drill->last_wal,
+               is_reached ? "" : ": what follows can't be read");
+    return 0;
+}
+
 /* -- each database ---------------------------------------------------------------------------- */
+
+/* Of another version than is here an extension mostly works, its library being the same. */
+static void judge_extension(struct drill *drill, const char *database, const PGresult *result,
+                            int row)
+{
+    bool is_here = !PQgetisnull(result, row, 2), is_same = pg_boolean(result, row, 3);
+    drill_note(drill, "extension",
+               is_same   ? "pass"
+               : is_here ? "skip"
+                         : "fail",
+               "%s: %s %s%s%s", database, pg_text(result, row, 0), pg_text(result, row, 1),
+               is_same   ? ""
+               : is_here ? " is on this machine in another version: "
+                         : " is not installed on this machine",
+               is_same ? "" : pg_text(result, row, 2));
+}
 
 static int check_extensions(struct drill *drill, PGconn *conn, const char *database,
                             struct error *err)
 {
     _cleanup_(pg_result_freep) PGresult *result = NULL;
     int rc = pg_query(conn, &result, err,
-                      "select e.extname, e.extversion, v.name is not null"
+                      "select e.extname, e.extversion, a.default_version, v.name is not null"
                       " from pg_catalog.pg_extension e"
+                      " left join pg_catalog.pg_available_extensions a on a.name = e.extname"
                       " left join pg_catalog.pg_available_extension_versions v"
                       " on v.name = e.extname and v.version = e.extversion order by 1",
                       NULL);
     for (int row = 0; !rc && row < PQntuples(result); row++)
-        drill_note(drill, "extension", pg_boolean(result, row, 2) ? "pass" : "fail", "%s: %s %s%s",
-                   database, pg_text(result, row, 0), pg_text(result, row, 1),
-                   pg_boolean(result, row, 2) ? "" : " is not installed on this machine");
+        judge_extension(drill, database, result, row);
     return rc;
 }
 
@@ -127,7 +176,8 @@ static int check_database(struct drill *drill, const char *database, struct erro
     return rc ? rc : check_migration(drill, conn, database, err);
 }
 
-/* A database that can't be asked is a failure of the drill, and the next one is asked. */
+/* A database that can't be asked is a failure of the drill, and the next one is asked. One with
+ * the limit -2 is what a DROP DATABASE that was interrupted has left: nobody can connect to it. */
 static int check_databases(struct drill *drill, struct error *err)
 {
     _cleanup_(pg_conn_freep) PGconn *conn = NULL;
@@ -136,7 +186,7 @@ static int check_databases(struct drill *drill, struct error *err)
     if (!rc)
         rc = pg_query(conn, &result, err,
                       "select datname from pg_catalog.pg_database where datallowconn"
-                      " and not datistemplate order by 1",
+                      " and not datistemplate and datconnlimit <> -2 order by 1",
                       NULL);
     if (!rc && PQntuples(result) == 0)
         drill_note(drill, "database", "fail", "the restored cluster has no database");
@@ -288,7 +338,18 @@ static int run_amcheck(struct drill *drill, const char *program, struct error *e
                           jobs,
                           "--no-password",
                           NULL};
-    const char *env[] = {"LC_ALL=C", "PGDATABASE", "PGOPTIONS", "PGSERVICE", NULL};
+    const char *env[] = {"LC_ALL=C",
+                         "PGHOSTADDR",
+                         "PGDATABASE",
+                         "PGOPTIONS=" WITHOUT_LIBRARIES,
+                         "PGSERVICE",
+                         "PGSSLMODE=disable",
+                         "PGGSSENCMODE=disable",
+                         "PGCHANNELBINDING=disable",
+                         "PGREQUIREPEER",
+                         "PGREQUIREAUTH",
+                         "PGTARGETSESSIONATTRS",
+                         NULL};
     struct child_spec spec = {.argv = argv, .env = env, .output = CHILD_PIPE};
     _cleanup_(child_clear) struct child child;
     struct child_status status;
@@ -318,6 +379,8 @@ static int check_blocks(struct drill *drill, struct error *err)
 int drill_check_all(struct drill *drill, struct error *err)
 {
     int rc = find_superuser(drill, err);
+    if (!rc)
+        rc = check_end(drill, err);
     if (!rc)
         rc = check_databases(drill, err);
     if (!rc)

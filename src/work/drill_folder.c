@@ -37,10 +37,18 @@ static int find_base(const struct policy_job *job, char base[PATH_LIMIT], struct
 
 /* -- removing --------------------------------------------------------------------------------- */
 
+/* The note goes last: without it, what an end halfway leaves would stay for ever. */
 static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk)
 {
     (void)status;
-    (void)walk;
+    char note[PATH_LIMIT + 512];
+    if (walk->level == 1 && strcmp(path + walk->base, OWNER) == 0)
+        return 0;
+    if (walk->level == 0 && kind == FTW_DP) {
+        snprintf(note, sizeof(note), "%s/%s", path, OWNER);
+        if (unlink(note) != 0 && errno != ENOENT)
+            return -1;
+    }
     return kind == FTW_DP || kind == FTW_DNR ? rmdir(path) : unlink(path);
 }
 
@@ -64,6 +72,14 @@ void drill_folder_remove(struct drill *drill)
 }
 
 /* -- what dead drills have left --------------------------------------------------------------- */
+
+/* Where others may write too, a folder of theirs is none of ours, whatever is in it. */
+static bool is_own(const char *folder)
+{
+    struct stat status;
+    return lstat(folder, &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid() &&
+           (status.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
 
 static bool is_dead(const char *folder)
 {
@@ -120,10 +136,10 @@ static void sweep(const struct drill *drill, const char *base)
         char folder[PATH_LIMIT + 256];
         struct error error = ERROR_NONE;
         int64_t started_us;
-        if (!id_parse_time(entry->d_name, &started_us))
+        if (!id_parse_time(entry->d_name + (entry->d_name[0] == '.'), &started_us))
             continue;
         snprintf(folder, sizeof(folder), "%s/%s", base, entry->d_name);
-        if (!is_dead(folder))
+        if (!is_own(folder) || !is_dead(folder))
             continue;
         if (!end_server(folder))
             work_notice(drill->work,
@@ -173,6 +189,9 @@ int drill_folder_make(struct drill *drill, struct error *err)
         drill->folder = NULL;
         return error_no_memory(err);
     }
+    rc = pg_scratch_check_folder(drill->folder, err); /* now, not when all is restored */
+    if (rc)
+        return rc;
     if (mkdir(hidden, 0700) != 0)
         return error_set_errno(err, errno, "could not make \"%s\"", hidden);
     rc = write_owner(hidden, err);

@@ -21,7 +21,8 @@ void drill_report_text(const json_t *details, FILE *file)
 {
     const json_t *step;
     size_t i;
-    print_head(details, file);
+    if (json_text(details, "backup_id")[0])
+        print_head(details, file);
     json_array_foreach(json_object_get(details, "steps"), i, step)
     {
         double seconds = json_real_value(json_object_get(step, "seconds"));

@@ -46,10 +46,15 @@ static int read_manifest(struct drill *drill, struct error *err)
     return manifest_read(drill->work->repository, kind, drill->backup_id, &drill->manifest, err);
 }
 
-static int find_programs(struct drill *drill, bool exact, struct error *err)
+static int major_of(const struct drill *drill)
 {
     const json_t *server = json_object_get(drill->manifest, "server");
-    int major = (int)(json_number(server, "version_num") / 10000);
+    return (int)(json_number(server, "version_num") / 10000);
+}
+
+static int find_programs(struct drill *drill, bool exact, struct error *err)
+{
+    int major = major_of(drill);
     if (major <= 0)
         return error_set(err, ERR_CORRUPT,
                          "the manifest of %s does not say of which version the "
@@ -91,6 +96,7 @@ static int start(struct drill *drill, const struct strv *settings, struct error 
         drill_note(drill, "library", "skip", "%s is not loaded: it works by itself, or is not here",
                    left_out.items[i]);
     struct pg_scratch_options options = {.programs = drill->programs,
+                                         .major = major_of(drill),
                                          .folder = drill->folder,
                                          .data = path_of(drill, "data", data),
                                          .preload = preload,
@@ -138,9 +144,12 @@ static int restore_physical(struct drill *drill, struct error *err)
                                       err);
     if (rc)
         return rc;
+    snprintf(drill->last_wal, sizeof(drill->last_wal), "%s",
+             json_text(json_object_get(report, "wal"), "last"));
     json_decref(report);
     report = NULL;
     request.dry_run = false;
+    drill->tried = true;
     return restore_snapshot(&request, &report, err);
 }
 
@@ -172,6 +181,8 @@ static int recover_to_target(struct drill *drill, struct error *err)
         rc = strv_add(&settings, "recovery_target_time=", err);
         return rc ? rc : recover(drill, &settings, err);
     }
+    if (drill->mode == DRILL_RANDOM)
+        drill->last_wal[0] = '\0';
     if (rc && err)
         *err = reason;
     return rc;
@@ -206,6 +217,7 @@ static int restore_logical(struct drill *drill, struct error *err)
     if (asprintf(&target, "%s user=postgres dbname=postgres", pg_scratch_conninfo(drill->server)) <
         0)
         return error_no_memory(err);
+    drill->tried = true;
     struct restore_request request = {.policy = drill->work->policy,
                                       .repository = drill->work->repository,
                                       .backup = drill->backup_id,

@@ -296,13 +296,24 @@ static int look_again(const struct work *work, int64_t now_us, const struct prun
 /* -- what was left ---------------------------------------------------------------------------
  */
 
-/* The second look has shown that it is so. */
+/* What a prune that deleted nothing does not see was left by the last one and has gone otherwise,
+ * or the listing lies: then the next one must be told still. */
+static json_int_t left_of(const struct prune *prune, json_int_t counted, int64_t before)
+{
+    bool is_idle = prune->plan.delete_count + prune->plan.wal_delete_count == 0;
+    return is_idle && prune->facts.left.is_known && before > counted ? (json_int_t)before : counted;
+}
+
+/* The second look has shown that it is so. What is no backup yet, or never will be, does not count.
+ */
 static int remember(const struct work *work, const struct prune *prune, struct error *err)
 {
     const struct retention_plan *plan = &prune->plan;
+    const struct facts_left *left = &prune->facts.left;
     json_int_t counts[] = {0, 0}, segments = 0;
     for (size_t i = 0; i < plan->count; i++)
-        if (plan->decisions[i].action == RETENTION_KEEP)
+        if (plan->decisions[i].action == RETENTION_KEEP &&
+            plan->decisions[i].backup->state != BACKUP_GARBAGE)
             counts[plan->decisions[i].kind == BACKUP_SNAPSHOT]++;
     for (size_t i = 0; i < plan->wal_count; i++)
         if (plan->wal[i].action == RETENTION_KEEP)
@@ -311,8 +322,10 @@ static int remember(const struct work *work, const struct prune *prune, struct e
                         json_pack("{s:s, s:I, s:I, s:I, s:{s:I, s:I, s:I}}", "plan_hash",
                                   plan->hash, "deleted", (json_int_t)prune->deleted, "wal_deleted",
                                   (json_int_t)prune->wal_deleted, "bytes_freed",
-                                  (json_int_t)prune->bytes_freed, "left", "dumps", counts[0],
-                                  "snapshots", counts[1], "wal_segments", segments),
+                                  (json_int_t)prune->bytes_freed, "left", "dumps",
+                                  left_of(prune, counts[0], left->dumps), "snapshots",
+                                  left_of(prune, counts[1], left->snapshots), "wal_segments",
+                                  left_of(prune, segments, left->wal_segments)),
                         NULL, err);
 }
 

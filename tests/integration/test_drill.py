@@ -1,10 +1,13 @@
 """Drills: a backup is restored beside the server it came from, started, asked, and cleaned away."""
+import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from archive import Archive
@@ -27,6 +30,7 @@ DRILL_JOBS = {"wal": {"type": "wal", "schedule": "0 * * * *", "keep": {"within":
               "physical": drill("weekly", SQL, "select sum(a) = 3 from far", rto="10m"),
               "logical": drill("nightly", SQL),
               "doubting": drill("nightly", 'select count(*) < 0 from "Models"', "select 1 from nowhere", "select 1 where false"),
+              "unloaded": drill("weekly", "select current_setting('session_preload_libraries') = ''"),
               "hurried": drill("nightly", rto="1s")}
 
 
@@ -152,7 +156,72 @@ def test_the_scratch_server_is_closed_to_the_world(archive):
         said = process.communicate(timeout=300)[1].decode()
     assert process.returncode == 0, said
     assert '"listen_addresses="' in arguments and '"archive_mode=off"' in arguments
+    assert '"max_worker_processes=0"' in arguments, "a library may want to work by itself"
     assert set(archive.segments()) == before, "a scratch server archived"
+
+
+@pytest.mark.stores("file")
+def test_no_environment_leads_a_drill_to_another_server(archive, monkeypatch):
+    """PGHOSTADDR would: the dump would be restored into the server it came from."""
+    there = archive.server.databases()
+    monkeypatch.setattr(archive, "environment", lambda: {**type(archive).environment(archive), "PGHOSTADDR": "127.0.0.1", "PGREQUIREPEER": "nobody"})
+    assert run(archive, "logical").json["details"]["result"] == "pass"
+    assert archive.server.databases() == there
+
+
+@pytest.mark.stores("file")
+def test_what_the_database_would_run_by_itself(archive):
+    """An event trigger of the application's when amcheck makes its extension, a library in each session. An
+    extension of another version than this machine's is no fault of the backup's."""
+    archive.server.psql("postgres", "alter database postgres set session_preload_libraries = 'auto_explain'")
+    archive.server.psql("postgres", """create function leave() returns event_trigger language plpgsql as $$ begin raise exception 'fired'; end $$;
+        create event trigger leaving on ddl_command_end when tag in ('CREATE EXTENSION') execute function leave()""")
+    try:
+        archive.run("run", "demo/nightly")
+        archive.server.psql("postgres", "update pg_extension set extversion = '0.9' where extname = 'plpgsql'")
+        archive.run("run", "demo/weekly")
+    finally:
+        archive.server.psql("postgres", "update pg_extension set extversion = '1.0' where extname = 'plpgsql'")
+        archive.server.psql("postgres", "drop event trigger leaving; drop function leave()")
+        archive.server.psql("postgres", "alter database postgres reset session_preload_libraries")
+    for job in ("logical", "unloaded"):
+        details = run(archive, job).json["details"]
+        assert job == "logical" or [s["outcome"] for s in steps(details, "extension") if "0.9" in s["what"]] == ["skip"]
+        assert steps(details, "amcheck")[0]["outcome"] in ("pass", "skip"), details
+
+
+def damage_plain(archive, name):
+    """As if the server had written the segment so: it is whole in the repository, and no WAL."""
+    (key,) = archive.segments()[name]
+    whole = archive.repository.read(key)
+    plain = archive.plain(name)
+    bad = plain[:8192] + bytes(len(plain) - 8192)
+    digest = hashlib.sha256(bad).hexdigest()[:16]
+    archive.repository.delete(key)
+    fresh = re.sub(r"-[0-9a-f]{16}\.zst$", f"-{digest}.zst", key)
+    archive.repository.write(fresh, subprocess.run(["zstd", "-q", "-c"], input=bad, capture_output=True, check=True).stdout)
+    return key, whole, fresh
+
+
+@pytest.mark.stores("file")
+def test_wal_that_ends_too_early_is_no_pass(archive):
+    """PostgreSQL takes what it can't read for the end of WAL and starts."""
+    archive.run("run", "demo/weekly")
+    names = []
+    for _ in range(4):
+        archive.server.psql("postgres", FILL)
+        names.append(archive.switch())
+    archive.run("run", "demo/wal")
+    key, whole, fresh = damage_plain(archive, names[1])
+    try:
+        failed = run(archive, "physical", expect=1)
+        if failed.json["details"]["mode"] == "random":
+            failed = run(archive, "physical", expect=1)
+        assert_error(failed, "replay ended at", names[-1])
+        assert records(archive)[-1]["result"] == "fail"
+    finally:
+        archive.repository.delete(fresh)
+        archive.repository.write(key, whole)
 
 
 def wait_for_server(archive):
@@ -175,10 +244,57 @@ def test_after_kill_9_nothing_stays(archive):
     wait_until(lambda: not os.path.exists(f"/proc/{pid}") or "Z" in open(f"/proc/{pid}/stat", encoding="utf-8").read().split()[2],
                60, "the end of the scratch server")
     (archive.state / "drill/somebody-elses").mkdir()
+    stuck = make_stuck(archive, folder)
     done = run(archive, "logical")
     assert any("interrupted drill" in n for n in done.json["notices"])
-    assert left_over(archive) == ["somebody-elses"], "what is not a drill's stays"
+    assert left_over(archive) == sorted(["somebody-elses", *(s.name for s in stuck)]), "what is not a drill's stays"
+    assert all((s / "drill.json").exists() for s in stuck), "the note goes last: without it nothing would remove the rest"
     (archive.state / "drill/somebody-elses").rmdir()
+    for path in stuck:
+        shutil.rmtree(path)
+
+
+def make_stuck(archive, dead):
+    """Folders of dead drills that can't be removed: in each another folder is not the user's."""
+    made = []
+    for number in range(40 if os.geteuid() == 0 else 0):
+        made.append(archive.state / f"drill/20200101T0000{number:02}Z-stuck")
+        (made[-1] / f"other{number}/full").mkdir(parents=True)
+        shutil.copy(dead / "drill.json", made[-1])
+        for path in (made[-1], made[-1] / "drill.json"):
+            os.chown(path, *Path(dead).stat()[4:6])
+    return made
+
+
+@pytest.mark.stores("file")
+def test_a_drill_without_room_for_a_socket_is_told_at_once(archive):
+    passed = records(archive)[-1]["passed"]
+    job = archive.policy["jobs"]["logical"]
+    try:
+        job["scratch"] = str(archive.state / ("long" * 30))
+        archive.write()
+        failed = run(archive, "logical", expect=2)
+        assert_error(failed, "socket's folder", "scratch:")
+        assert (failed.json["details"]["result"], failed.json["details"]["restore_seconds"]) == ("unknown", 0)
+        assert records(archive)[-1]["passed"] == passed
+    finally:
+        del job["scratch"]
+        archive.write()
+
+
+@pytest.mark.stores("file")
+def test_a_drill_that_can_not_list_the_backups_forgets_nothing(archive):
+    run(archive, "logical")
+    passed = records(archive)[-1]["passed"]
+    dumps = archive.repository.path / "demo/dumps"
+    mode = dumps.stat().st_mode
+    os.chmod(dumps, 0)
+    try:
+        run(archive, "logical", expect=None)
+        seen = records(archive)[-1]
+    finally:
+        os.chmod(dumps, mode)
+    assert (seen["result"], seen["passed"]) == ("unknown", passed) and passed
 
 
 @pytest.mark.parametrize("job, kind, pattern, damage, words", [
@@ -257,6 +373,8 @@ def test_the_preflight(archive):
 @pytest.mark.stores("file")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused")
 def test_root_is_refused(archive):
+    before = records(archive)
     done = subprocess.run([str(archive.bin / "pgcairn"), "-c", str(archive.policy_file), "drill", "demo/logical"],
                           capture_output=True, check=False, env=clean_environment(**archive.environment()))
     assert done.returncode == 1 and b"refuses to run as root" in done.stderr and b"as the user postgres" in done.stderr
+    assert records(archive) == before, "root writes no evidence, which others could not read"

@@ -96,6 +96,28 @@ static void test_deletes_what_the_plan_says(void **state)
     prune_clear(&prune);
 }
 
+/* What the last one left is not forgotten by one that sees less and has nothing to delete. */
+static void test_an_idle_prune_forgets_nothing(void **state)
+{
+    struct desk desk;
+    struct prune prune = {0};
+    lay_out(&desk, *state, DAYS);
+    fill(*state, desk.now_us, DAYS);
+    assert_ok(evidence_add(
+        *state, "pruned",
+        json_pack("{s:{s:i, s:i, s:i}}", "left", "dumps", 30, "snapshots", 0, "wal_segments", 0),
+        NULL, &fixture_err));
+    assert_ok(apply(&desk, NULL, false, &prune));
+    assert_int_equal(prune.deleted, 0);
+    prune_clear(&prune);
+    lay_out(&desk, *state, 2);
+    assert_int_equal(apply(&desk, NULL, false, &prune), ERR_FAILED);
+    assert_non_null(strstr(fixture_err.message, "4 dumps are there"));
+    assert_non_null(strstr(fixture_err.message, "had left 30"));
+    prune_clear(&prune);
+    assert_days(*state, "0 1 2 3");
+}
+
 /* The tombstones say by which rule and which plan. */
 static int check_tombstone(const json_t *record, void *context, struct error *err)
 {
@@ -359,6 +381,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FIXTURE_TEST(test_deletes_what_the_plan_says),
+        FIXTURE_TEST(test_an_idle_prune_forgets_nothing),
         FIXTURE_TEST(test_locked_stays),
         FIXTURE_TEST(test_leaves_evidence),
         FIXTURE_TEST(test_deletes_nothing_when_something_is_unreadable),

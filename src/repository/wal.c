@@ -87,8 +87,8 @@ bool wal_parse_span(const char *file, int64_t segment_size, struct facts_wal_spa
     struct wal_name first, last;
     if (strlen(file) != 2 * WAL_SEGMENT_NAME + 1 + strlen(".json") || file[WAL_SEGMENT_NAME] != '-')
         return false;
-    snprintf(first_text, sizeof(first_text), "%s", file);
-    snprintf(last_text, sizeof(last_text), "%s", file + WAL_SEGMENT_NAME + 1);
+    snprintf(first_text, sizeof(first_text), "%.*s", WAL_SEGMENT_NAME, file);
+    snprintf(last_text, sizeof(last_text), "%.*s", WAL_SEGMENT_NAME, file + WAL_SEGMENT_NAME + 1);
     if (!wal_name_parse(first_text, &first) || !wal_name_parse(last_text, &last))
         return false;
     *ret_span = (struct facts_wal_span){wal_segment_number(&first, segment_size),

@@ -50,7 +50,7 @@ const struct audit_control audit_controls[] = {
      "A1.2 PI1.5", "A.8.13", "pgcairn list shows its state; run the job again", audit_states},
     {"INT-3", "integrity", AUDIT_HIGH, true, "what is stored was proved lately",
      "A1.3 PI1.5", "A.8.13", "give the policy a job of type verify, or run pgcairn verify CLUSTER", audit_verified},
-    {"INT-4", "integrity", AUDIT_MEDIUM, false, "sizes are like those before",
+    {"INT-4", "integrity", AUDIT_MEDIUM, false, "sizes and rows are like those before",
      "A1.2 CC7.2", "A.8.13", "look whether the database was emptied: pgcairn show CLUSTER ID", audit_sizes},
     {"INT-5", "integrity", AUDIT_CRITICAL, true, "the chain of evidence is unbroken",
      "CC7.2 CC7.3", "A.8.15 A.5.28", "compare with copies of the bucket's versions; find out who wrote there", audit_chain},

@@ -236,7 +236,23 @@ static int compare_sizes(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void judge_sizes(struct audit_judging *judging, const struct policy_job *job)
+enum measure { MEASURE_BYTES, MEASURE_ROWS };
+
+static int64_t measure_of(const struct facts_backup *backup, enum measure measure)
+{
+    return measure == MEASURE_BYTES ? backup->bytes_source : backup->rows;
+}
+
+static char *measured(int64_t value, enum measure measure, char text[UNITS_TEXT_MAX])
+{
+    if (measure == MEASURE_BYTES)
+        return size_format(value, text);
+    snprintf(text, UNITS_TEXT_MAX, "%lld rows", (long long)value);
+    return text;
+}
+
+static void judge_sizes(struct audit_judging *judging, const struct policy_job *job,
+                        enum measure measure)
 {
     size_t count, found = 0;
     int64_t sizes[SIZES_MAX], newest = 0;
@@ -244,11 +260,12 @@ static void judge_sizes(struct audit_judging *judging, const struct policy_job *
     const struct audit_backup *history = audit_history_of(judging, job->name, &count);
     for (size_t i = count; i > 0 && found < SIZES_MAX; i--)
         if (history[i - 1].is_good && history[i - 1].backup) {
-            newest = found ? newest : history[i - 1].backup->bytes_source;
-            sizes[found++] = history[i - 1].backup->bytes_source;
+            newest = found ? newest : measure_of(history[i - 1].backup, measure);
+            sizes[found++] = measure_of(history[i - 1].backup, measure);
         }
     if (found < SIZES_MIN) {
-        audit_say(judging, AUDIT_PASS, "%s: too few to compare", job->name);
+        if (measure == MEASURE_BYTES)
+            audit_say(judging, AUDIT_PASS, "%s: too few to compare", job->name);
         return;
     }
     qsort(sizes + 1, found - 1, sizeof(*sizes), compare_sizes);
@@ -259,7 +276,7 @@ static void judge_sizes(struct audit_judging *judging, const struct policy_job *
               : newest / 4 > median ? AUDIT_WARN
                                     : AUDIT_PASS,
               "%s: the newest read %s, the median before is %s", job->name,
-              size_format(newest, now), size_format(median, before));
+              measured(newest, measure, now), measured(median, measure, before));
 }
 
 AUDIT_CONTROL(audit_sizes)
@@ -270,8 +287,11 @@ AUDIT_CONTROL(audit_sizes)
     if (audit_lacks_repository(judging))
         return 0;
     for (size_t i = 0; i < judging->policy->job_count; i++)
-        if (audit_makes_backups(&judging->policy->jobs[i], &kind))
-            judge_sizes(judging, &judging->policy->jobs[i]);
+        if (audit_makes_backups(&judging->policy->jobs[i], &kind)) {
+            judge_sizes(judging, &judging->policy->jobs[i], MEASURE_BYTES);
+            if (kind == BACKUP_DUMP)
+                judge_sizes(judging, &judging->policy->jobs[i], MEASURE_ROWS);
+        }
     return 0;
 }
 

@@ -86,6 +86,7 @@ static const struct field BACKUP[] = {
     INSTANT(facts_backup, "newest_at", newest_us),
     LONG(facts_backup, bytes_source),
     LONG(facts_backup, bytes_stored),
+    LONG(facts_backup, rows),
     TEXTS(facts_backup, databases),
     INTEGER(facts_backup, server_major),
     STRUCT(facts_backup, position, POSITION),

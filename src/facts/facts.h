@@ -55,6 +55,7 @@ struct facts_backup {
     int64_t newest_us;    /* newest heartbeat or object, for those without a manifest */
     int64_t bytes_source; /* read from the server */
     int64_t bytes_stored;
+    int64_t rows;                   /* of all tables of a dump; 0 for a snapshot */
     char **databases;               /* of a dump; NULL-terminated, sorted; NULL for a snapshot */
     int server_major;               /* 0 when unknown */
     struct facts_position position; /* of a snapshot */

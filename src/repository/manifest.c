@@ -277,6 +277,21 @@ static int take_position(const json_t *manifest, struct facts_position *position
     return rc;
 }
 
+static int64_t count_rows(const json_t *manifest)
+{
+    size_t i, t;
+    json_t *database, *table;
+    int64_t rows = 0;
+    json_array_foreach(json_object_get(manifest, "databases"), i, database)
+    {
+        json_array_foreach(json_object_get(database, "tables"), t, table)
+        {
+            rows += json_number(table, "rows");
+        }
+    }
+    return rows;
+}
+
 int manifest_summary(const json_t *manifest, struct facts_backup *backup, struct error *err)
 {
     struct facts_backup summary = *backup;
@@ -308,6 +323,7 @@ int manifest_summary(const json_t *manifest, struct facts_backup *backup, struct
         clear_summary(&summary);
         return rc;
     }
+    summary.rows = count_rows(manifest);
     clear_summary(backup);
     *backup = summary;
     return 0;

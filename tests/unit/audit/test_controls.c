@@ -427,6 +427,11 @@ static void much_smaller(struct world *world)
     backup(world, "b4")->bytes_source = 100;
 }
 
+static void fewer_rows(struct world *world)
+{
+    backup(world, "b4")->rows = 60;
+}
+
 static void smaller(struct world *world)
 {
     backup(world, "b4")->bytes_source = 2000;
@@ -740,6 +745,8 @@ static const struct {
     {"INT-4", AUDIT_PASS, "the median before is 5.0 kB", nothing, NULL},
     {"INT-4", AUDIT_WARN, "nightly: the newest read 2.0 kB", smaller, NULL},
     {"INT-4", AUDIT_FAIL, "nightly: the newest read 100 B", much_smaller, NULL},
+    {"INT-4", AUDIT_FAIL, "nightly: the newest read 60 rows, the median before is 700 rows",
+     fewer_rows, NULL},
     {"INT-5", AUDIT_PASS, "7 records", nothing, NULL},
     {"INT-5", AUDIT_FAIL, "evidence record 3 is missing", chain_broken, NULL},
     {"INT-5", AUDIT_UNKNOWN, "access denied", chain_unread, NULL},

@@ -195,8 +195,10 @@ static inline void world_backups(struct facts *facts)
         used += (size_t)snprintf(words + used, sizeof(words) - used, " 2026-%02d-%02dT02:00",
                                  day > 31 ? 11 : 10, day > 31 ? day - 31 : day);
     history(facts, words);
-    for (size_t i = 0; i < facts->backup_count; i++)
+    for (size_t i = 0; i < facts->backup_count; i++) {
         facts->backups[i].bytes_source = 5000;
+        facts->backups[i].rows = facts->backups[i].kind == BACKUP_DUMP ? 700 : 0;
+    }
 }
 
 static inline void world_manifest(struct facts_audit *facts)

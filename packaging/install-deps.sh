@@ -12,9 +12,9 @@ set -eu
 
 # Debian 13 has another PostgreSQL, has renamed the libraries that 64-bit time changed, and has moved
 # the older names of time zones out of tzdata.
-postgresql=17 renamed=t64 old_zones=tzdata-legacy
+postgresql=17 renamed=t64 old_zones=tzdata-legacy vector=postgresql-17-pgvector
 if grep -qs '^VERSION_ID="\{0,1\}12' /etc/os-release; then
-    postgresql=15 renamed="" old_zones=""
+    postgresql=15 renamed="" old_zones="" vector=""
 fi
 run_packages="libpq5 libarchive13$renamed libcurl4$renamed libexpat1 libyaml-0-2 libjansson4 libsqlite3-0
     libssl3$renamed zlib1g
@@ -22,7 +22,7 @@ run_packages="libpq5 libarchive13$renamed libcurl4$renamed libexpat1 libyaml-0-2
 build_packages="gcc clang cmake ninja-build pkg-config libc6-dev libpq-dev libarchive-dev
     libyaml-dev libjansson-dev libsqlite3-dev libssl-dev libcurl4-openssl-dev libexpat1-dev zlib1g-dev
     libcmocka-dev"
-test_packages="postgresql-$postgresql postgresql-contrib pgbouncer zstd tar python3 python3-pytest python3-pytest-xdist
+test_packages="postgresql-$postgresql postgresql-contrib postgresql-$postgresql-cron $vector pgbouncer zstd tar python3 python3-pytest python3-pytest-xdist
     curl openssl ceph-mon ceph-osd radosgw ceph-common
     clang-format procps util-linux $old_zones"
 

@@ -15,6 +15,7 @@ enum {
     STEP_US = 100000,
     PATH_LIMIT = 4096,
     LIBRARIES_MAX = 200,
+    SETTINGS_MAX = 4,
     SPARE_BYTES = 256 << 20,     /* settings, logs, WAL of the scratch server */
     INDEX_SHARE_PERCENT = 60,    /* what indexes add to the rows of a dump, at a guess */
     REPLAY_SEGMENTS_ON_DISK = 8, /* those replayed are used anew */
@@ -82,7 +83,38 @@ static int wait_ready(struct drill *drill, int64_t most_us, struct error *err)
     return rc;
 }
 
-static int start(struct drill *drill, const struct strv *settings, struct error *err)
+/* pg_cron must be loaded where a dump's extension is made anew, and told its database; without
+ * worker processes it runs nothing. NULL when no database of the dump has it. */
+static const char *find_cron_database(const struct drill *drill)
+{
+    size_t i, e;
+    const json_t *database, *extension;
+    json_array_foreach(json_object_get(drill->manifest, "databases"), i, database)
+    {
+        json_array_foreach(json_object_get(database, "extensions"), e, extension)
+        {
+            if (strcmp(json_text(extension, "name"), "pg_cron") == 0)
+                return json_text(database, "name");
+        }
+    }
+    return NULL;
+}
+
+static int allow_cron(const struct drill *drill, char **preload, struct strv *settings,
+                      struct error *err)
+{
+    const char *database = find_cron_database(drill);
+    char *longer = NULL;
+    if (!database)
+        return 0;
+    if (asprintf(&longer, "%s%spg_cron", *preload, **preload ? "," : "") < 0)
+        return error_no_memory(err);
+    free(*preload);
+    *preload = longer;
+    return strv_addf(settings, err, "cron.database_name=%s", database);
+}
+
+static int start(struct drill *drill, struct strv *settings, struct error *err)
 {
     const json_t *saved = json_object_get(json_object_get(drill->manifest, "server"), "settings");
     _cleanup_(freep) char *preload = NULL;
@@ -90,11 +122,15 @@ static int start(struct drill *drill, const struct strv *settings, struct error 
     char data[PATH_LIMIT];
     int rc = pg_scratch_preload(drill->programs, json_text(saved, "shared_preload_libraries"),
                                 &preload, &left_out, err);
+    if (!rc)
+        rc = allow_cron(drill, &preload, settings, err);
     if (rc)
         return rc;
+    bool has_cron = find_cron_database(drill) != NULL;
     for (size_t i = 0; i < left_out.count; i++)
-        drill_note(drill, "library", "skip", "%s is not loaded: it works by itself, or is not here",
-                   left_out.items[i]);
+        if (!has_cron || strcmp(left_out.items[i], "pg_cron") != 0)
+            drill_note(drill, "library", "skip",
+                       "%s is not loaded: it works by itself, or is not here", left_out.items[i]);
     struct pg_scratch_options options = {.programs = drill->programs,
                                          .major = major_of(drill),
                                          .folder = drill->folder,
@@ -162,7 +198,7 @@ static bool ended_before_target(const struct drill *drill)
            strstr(buf_text(&log), "recovery ended before configured recovery target was reached");
 }
 
-static int recover(struct drill *drill, const struct strv *settings, struct error *err)
+static int recover(struct drill *drill, struct strv *settings, struct error *err)
 {
     work_progress(drill->work, "replaying WAL", 0, 0);
     int rc = start(drill, settings, err);
@@ -193,6 +229,7 @@ static int recover_to_target(struct drill *drill, struct error *err)
 static int prepare_dump(struct drill *drill, struct error *err)
 {
     char data[PATH_LIMIT];
+    _cleanup_(strv_clear) struct strv settings = STRV_INIT(SETTINGS_MAX);
     int rc = read_manifest(drill, err);
     if (!rc)
         rc = find_programs(drill, false, err);
@@ -202,7 +239,7 @@ static int prepare_dump(struct drill *drill, struct error *err)
     if (!rc)
         rc = pg_scratch_make_data(drill->programs, path_of(drill, "data", data), err);
     if (!rc)
-        rc = start(drill, NULL, err);
+        rc = start(drill, &settings, err);
     return rc ? rc : wait_ready(drill, START_US, err);
 }
 

@@ -227,15 +227,45 @@ static int add_tablespace(struct restore_database *database, struct buf *sql, st
     return buf_failed(sql, "CREATE DATABASE", err);
 }
 
+/* pg_cron's extension can be made in the one database that its setting names, so a working name is
+ * no place for it. */
+static bool is_bound_to_name(const struct restore_database *database)
+{
+    size_t i;
+    const json_t *extension;
+    json_array_foreach(json_object_get(database->entry, "extensions"), i, extension)
+    {
+        if (strcmp(json_text(extension, "name"), "pg_cron") == 0)
+            return true;
+    }
+    return false;
+}
+
+static int name_database(struct restore_database *database, struct error *err)
+{
+    char suffix[5];
+    if (is_bound_to_name(database)) {
+        snprintf(database->work_name, sizeof(database->work_name), "%s", database->final_name);
+        restore_notice(
+            database->restore,
+            "database \"%s\" is filled under its own name, for pg_cron can be in no other: "
+            "until this restore has ended it is not whole",
+            database->final_name);
+        return 0;
+    }
+    int rc = file_random_name(suffix, sizeof(suffix) - 1, err);
+    if (!rc)
+        snprintf(database->work_name, sizeof(database->work_name), RESTORE_PREFIX "%s", suffix);
+    return rc;
+}
+
 static int create_database(struct restore_database *database, struct error *err)
 {
     _cleanup_(buf_clear) struct buf sql = BUF_INIT(SQL_LIMIT);
     _cleanup_(buf_clear) struct buf name = BUF_INIT(SQL_LIMIT);
-    char suffix[5];
-    int rc = file_random_name(suffix, sizeof(suffix) - 1, err);
+    int rc = name_database(database, err);
     if (rc)
         return rc;
-    snprintf(database->work_name, sizeof(database->work_name), RESTORE_PREFIX "%s", suffix);
     pg_add_identifier(&name, database->work_name);
     rc = pg_create_database_sql(database->entry, buf_text(&name), &sql, err);
     if (!rc)
@@ -355,7 +385,7 @@ static int set_properties(struct restore_database *database, struct error *err)
  * moment. */
 static int rename_database(struct restore_database *database, struct error *err)
 {
-    if (database->exists)
+    if (database->exists || strcmp(database->work_name, database->final_name) == 0)
         return 0;
     _cleanup_(buf_clear) struct buf from = BUF_INIT(SQL_LIMIT);
     _cleanup_(buf_clear) struct buf to = BUF_INIT(SQL_LIMIT);

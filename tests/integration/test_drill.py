@@ -271,22 +271,38 @@ def test_a_broken_backup_fails_for_the_right_reason(archive, job, kind, pattern,
 
 
 @pytest.mark.stores("file")
-def test_libraries_that_work_by_themselves_are_not_loaded(store):
-    """pg_cron would run the cluster's jobs, which may reach anybody; others are loaded as ever."""
+def test_pg_cron_runs_nothing(store):
+    """It would run the cluster's jobs, which may reach anybody. In a restored cluster it is not loaded; where a
+    dump makes its extension anew it gets no process."""
     if not list(SHAREDIR.glob("extension/pg_cron.control")):
-        pytest.skip("pg_cron is not installed (postgresql-15-cron)")
+        pytest.skip("pg_cron is not installed (postgresql-N-cron)")
+    nothing = "select count(*) = 0 from ran"
+    jobs = {**DRILL_JOBS, "physical": drill("weekly", nothing), "logical": drill("nightly", nothing, "select count(*) = 1 from cron.job")}
     server = Server("drillcron")
     try:
-        made = Archive(server, jobs={**DRILL_JOBS, "physical": drill("weekly", "select count(*) = 0 from ran")}, store=store)
+        made = Archive(server, jobs=jobs, store=store, connection=server.url("jobs"))
         server.configure(**made.settings(), shared_preload_libraries="pg_cron,pg_stat_statements",
-                         **{"cron.database_name": "postgres", "cron.use_background_workers": "on"})
+                         **{"cron.database_name": "jobs", "cron.use_background_workers": "on"})
         server.start()
-        server.psql("postgres", "create extension pg_cron; create table ran (at timestamptz)")
+        server.createdb("jobs")
+        server.psql("jobs", "create extension pg_cron; create table ran (at timestamptz)")
+        made.policy["postgres"]["databases"] = ["jobs"]
+        made.write()
+        server.psql("jobs", "select cron.schedule('x', '0 0 1 1 *', 'insert into ran values (now())')")
         made.run("run", "demo/weekly")
-        server.psql("postgres", "select cron.schedule('* * * * *', 'insert into ran values (now())')")
+        made.run("run", "demo/nightly")
         details = run(made, "physical").json["details"]
         assert [s["what"].split()[0] for s in steps(details, "library")] == ["pg_cron"]
         assert any("pg_cron" in s["what"] for s in steps(details, "extension"))
+        details = run(made, "logical").json["details"]
+        assert steps(details, "library") == [] and details["result"] == "pass"
+        # The dump comes back under the one name that pg_cron allows.
+        scheduled = server.psql("jobs", "select jobname, schedule, command from cron.job")
+        server.psql("postgres", "drop database jobs with (force)")
+        made.policy["postgres"]["connection"] = server.url("postgres")
+        made.write()
+        assert "under its own name" in made.run("restore", "dump", "demo", "latest", "--database", "jobs").err
+        assert scheduled and server.psql("jobs", "select jobname, schedule, command from cron.job") == scheduled
     finally:
         server.stop()
 

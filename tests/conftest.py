@@ -9,6 +9,7 @@ Workspace of the module's own) ask for the fixture "store", which has a paramete
 import os
 import signal
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -36,7 +37,9 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "stores(kind, ...): the only stores with which this test says anything new")
     config.addinivalue_line("markers", "slow: takes more than a few seconds; left out by run.sh --quick")
     # A terminated run ends as an interrupted one does: fixtures stop their servers.
-    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
+    # A worker of pytest -n may not be the main thread, and ends with the process that started it.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
 
 
 def pytest_generate_tests(metafunc):
@@ -45,6 +48,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("store", mark.args if mark else STORES, indirect=True, scope="module")
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist makes groups of the marks at this time too
 def pytest_collection_modifyitems(config, items):
     """--store file leaves out what needs S3, and the other way round; what needs neither stays.
 

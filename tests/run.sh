@@ -7,7 +7,7 @@
 #     sh tests/run.sh --store KIND         file or s3: only with that kind of repository; both
 #     sh tests/run.sh --asan               the same with AddressSanitizer and UBSan
 #     sh tests/run.sh --no-install         trust that the dependencies are there
-#     sh tests/run.sh --workers N          so many processes of tests with servers of their own (3)
+#     sh tests/run.sh --workers N          so many processes of tests with servers of their own (4)
 #
 # Works as root and as a user with sudo; PostgreSQL itself never runs as root. Everything it makes is
 # under build/ of this clone and in folders of its own under $TMPDIR, which are gone at the end. The
@@ -23,7 +23,7 @@ preset=dev
 install=yes
 marks=""
 store=both
-workers=3 # most of them wait, most of the time
+workers=4 # most of them wait, most of the time
 
 usage() {
     sed -n '2,/^set -eu/{/^#/s/^# \{0,1\}//p;}' "$0" >&2

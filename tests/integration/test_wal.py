@@ -469,7 +469,7 @@ def test_the_helper_is_killed_again_and_again(archiving, made):
     server = archiving.server
     server.psql("postgres", FILL)
     copy = made(archiving.copy())
-    for _ in range(20):
+    for _ in range(10):
         server.psql("postgres", FILL + "; select pg_switch_wal()")
     archiving.switch()
     killer = Killer(archiving, "ahead", random.Random(5))
@@ -522,7 +522,7 @@ def test_kill_and_crash_at_random_moments(archiving, made):
     killer = Killer(archiving, "push", random.Random(4))
     killer.start()
     number = 0
-    while killer.killed < 4:
+    while killer.killed < 3:
         number += 1
         assert number < 1000, f"only {killer.killed} were killed"
         server.psql("postgres", FILL + f"; insert into t values ({number}, 'round'); select pg_switch_wal()")

@@ -94,8 +94,8 @@ def test_a_window_moves_on(archive):
     assert stored(archive)[0] == first_needed
     assert [d for d in decisions(archive)["decisions"] if d["action"] == "delete"] == []
     records = [json.loads(archive.repository.read(k)) for k in archive.repository.keys("demo/evidence/")]
-    assert [r["type"] for r in records][-2:] == ["wal_removed", "backup_removed"]
-    (pruned,) = records[-2]["body"]["ranges"]
+    assert [r["type"] for r in records][-3:] == ["wal_removed", "backup_removed", "pruned"]
+    (pruned,) = records[-3]["body"]["ranges"]
     assert (pruned["first"], pruned["last"]) == (wal[0]["first"], wal[0]["last"])
 
     # What was pruned is not missed, by the job and by all that show it.

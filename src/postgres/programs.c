@@ -7,17 +7,28 @@
 
 enum { NEWEST_MAJOR = 40, VERSION_TEXT_LIMIT = 4096 };
 
+static const char PG_DUMP[] = "pg_dump";
+
 void pg_programs_clear(struct pg_programs *programs)
 {
     free(programs->folder);
     *programs = (struct pg_programs){0};
 }
 
-/* The major version that FOLDER/pg_dump tells, 0 when it can't be run. */
-static int probe(const char *folder)
+/* A program that is looked for, of that major version, or when !exact of the oldest that is not
+ * older. */
+struct search {
+    const char *program;
+    int major;
+    bool exact;
+    int newest_seen; /* on the PATH; 0: none */
+};
+
+/* The major version that FOLDER/PROGRAM tells, 0 when it can't be run. */
+static int probe(const char *folder, const char *program)
 {
     _cleanup_(freep) char *path = NULL;
-    if (asprintf(&path, "%s/pg_dump", folder) < 0 || access(path, X_OK) != 0)
+    if (asprintf(&path, "%s/%s", folder, program) < 0 || access(path, X_OK) != 0)
         return 0;
     _cleanup_(buf_clear) struct buf output = BUF_INIT(VERSION_TEXT_LIMIT);
     const char *argv[] = {path, "--version", NULL};
@@ -27,6 +38,11 @@ static int probe(const char *folder)
     const char *number = strpbrk(buf_text(&output), "0123456789");
     int64_t major = 0;
     return number && number_take(&number, &major) ? (int)major : 0;
+}
+
+static bool fits(const struct search *search, int found)
+{
+    return search->exact ? found == search->major : found >= search->major;
 }
 
 static int accept(const char *folder, int major, struct pg_programs *ret_programs,
@@ -42,7 +58,7 @@ static int accept(const char *folder, int major, struct pg_programs *ret_program
 static int find_in_given(const char *bindir, int server_major, struct pg_programs *ret_programs,
                          struct error *err)
 {
-    int major = probe(bindir);
+    int major = probe(bindir, PG_DUMP);
     if (major >= server_major)
         return accept(bindir, major, ret_programs, err);
     if (major == 0)
@@ -57,8 +73,7 @@ static int find_in_given(const char *bindir, int server_major, struct pg_program
                       server_major);
 }
 
-static int find_on_path(int server_major, int *newest_seen, struct pg_programs *ret_programs,
-                        struct error *err)
+static int find_on_path(struct search *search, struct pg_programs *ret_programs, struct error *err)
 {
     const char *path = getenv("PATH");
     while (path && *path) {
@@ -66,41 +81,64 @@ static int find_on_path(int server_major, int *newest_seen, struct pg_programs *
         _cleanup_(freep) char *folder = strndup(path, length);
         if (!folder)
             return error_no_memory(err);
-        int major = probe(folder);
-        if (major >= server_major)
+        int major = probe(folder, search->program);
+        if (fits(search, major))
             return accept(folder, major, ret_programs, err);
-        if (major > *newest_seen)
-            *newest_seen = major;
+        if (major > search->newest_seen)
+            search->newest_seen = major;
         path += length + (path[length] == ':');
     }
     return ERR_NOT_FOUND;
 }
 
-int pg_find_programs(const char *bindir, int server_major, struct pg_programs *ret_programs,
-                     struct error *err)
+/* Where packages put them, then on the PATH; ERR_NOT_FOUND is for the caller to say in words. */
+static int find(struct search *search, struct pg_programs *ret_programs, struct error *err)
 {
-    if (strcmp(bindir, "auto") != 0)
-        return find_in_given(bindir, server_major, ret_programs, err);
     static const char *const PLACES[] = {"/usr/lib/postgresql/", "/usr/pgsql-"};
-    int newest_seen = 0;
-    for (int major = server_major; major < NEWEST_MAJOR; major++) {
+    int end = search->exact ? search->major + 1 : NEWEST_MAJOR;
+    for (int major = search->major; major < end; major++) {
         for (size_t i = 0; i < ARRAY_SIZE(PLACES); i++) {
             char folder[64];
             snprintf(folder, sizeof(folder), "%s%d/bin", PLACES[i], major);
-            if (probe(folder) == major)
+            if (probe(folder, search->program) == major)
                 return accept(folder, major, ret_programs, err);
         }
     }
-    int rc = find_on_path(server_major, &newest_seen, ret_programs, err);
+    return find_on_path(search, ret_programs, err);
+}
+
+int pg_find_programs(const char *bindir, int server_major, struct pg_programs *ret_programs,
+                     struct error *err)
+{
+    struct search search = {.program = PG_DUMP, .major = server_major};
+    if (strcmp(bindir, "auto") != 0)
+        return find_in_given(bindir, server_major, ret_programs, err);
+    int rc = find(&search, ret_programs, err);
     if (rc != ERR_NOT_FOUND)
         return rc;
-    if (newest_seen)
+    if (search.newest_seen)
         error_set(err, ERR_FAILED,
                   "the newest pg_dump found is version %d, older than the server "
                   "(PostgreSQL %d)",
-                  newest_seen, server_major);
+                  search.newest_seen, server_major);
     else
         error_set(err, ERR_FAILED, "no pg_dump of version %d or newer was found", server_major);
     return error_hint(err, "install the package postgresql-client-%d, or set bindir: in the policy",
                       server_major);
+}
+
+int pg_find_server_programs(const char *bindir, int major, bool exact,
+                            struct pg_programs *ret_programs, struct error *err)
+{
+    struct search search = {.program = "postgres", .major = major, .exact = exact};
+    int given = strcmp(bindir, "auto") != 0 ? probe(bindir, search.program) : 0;
+    if (given && fits(&search, given))
+        return accept(bindir, given, ret_programs, err);
+    int rc = find(&search, ret_programs, err);
+    if (rc != ERR_NOT_FOUND)
+        return rc;
+    error_set(err, ERR_FAILED, "no server program of PostgreSQL %d%s was found", major,
+              exact ? "" : " or newer");
+    return error_hint(err, "install the package postgresql-%d, or set bindir: in the policy",
+                      major);
 }

@@ -18,6 +18,10 @@ struct pg_programs {
  * or a folder. ERR_FAILED with the package to install when none is new enough. */
 int pg_find_programs(const char *bindir, int server_major, struct pg_programs *ret_programs,
                      struct error *err);
+/* The folder with postgres and initdb of that major version, or when !exact of the oldest that is
+ * not older: in bindir, else as above. ERR_FAILED with the package to install. */
+int pg_find_server_programs(const char *bindir, int major, bool exact,
+                            struct pg_programs *ret_programs, struct error *err);
 void pg_programs_clear(struct pg_programs *programs);
 
 #endif

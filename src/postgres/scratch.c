@@ -16,9 +16,7 @@
 #define PING_SECONDS "10"
 
 enum {
-    NEWEST_MAJOR = 40,
     EVENT_TRIGGERS_MAJOR = 17, /* since when they can be off, and fire at a login */
-    VERSION_TEXT_LIMIT = 4096,
     SETTINGS_MAX = 200,
     CONF_LIMIT = 1 << 20,
     LINE_SHOWN = 500,
@@ -30,71 +28,8 @@ struct pg_scratch {
     char conninfo[PG_SCRATCH_FOLDER_MAX + 200];
 };
 
-/* -- programs ------------------------------------------------------------------------------------
+/* -- before --------------------------------------------------------------------------------------
  */
-
-/* The major version that FOLDER/postgres tells, 0 when it can't be run. */
-static int probe(const char *folder)
-{
-    _cleanup_(freep) char *path = NULL;
-    if (asprintf(&path, "%s/postgres", folder) < 0 || access(path, X_OK) != 0)
-        return 0;
-    _cleanup_(buf_clear) struct buf output = BUF_INIT(VERSION_TEXT_LIMIT);
-    const char *argv[] = {path, "--version", NULL};
-    struct child_spec spec = {.argv = argv};
-    if (child_run(&spec, &output, NULL))
-        return 0;
-    const char *number = strpbrk(buf_text(&output), "0123456789");
-    int64_t major = 0;
-    return number && number_take(&number, &major) ? (int)major : 0;
-}
-
-static bool fits(int found, int major, bool exact)
-{
-    return exact ? found == major : found >= major;
-}
-
-static int accept_folder(const char *folder, char **ret_folder, struct error *err)
-{
-    *ret_folder = strdup(folder);
-    return *ret_folder ? 0 : error_no_memory(err);
-}
-
-static int find_on_path(int major, bool exact, char **ret_folder, struct error *err)
-{
-    const char *path = getenv("PATH");
-    while (path && *path) {
-        size_t length = strcspn(path, ":");
-        _cleanup_(freep) char *folder = strndup(path, length);
-        if (!folder)
-            return error_no_memory(err);
-        if (fits(probe(folder), major, exact))
-            return accept_folder(folder, ret_folder, err);
-        path += length + (path[length] == ':');
-    }
-    error_set(err, ERR_FAILED, "no server program of PostgreSQL %d%s was found", major,
-              exact ? "" : " or newer");
-    return error_hint(err, "install the package postgresql-%d, or set bindir: in the policy",
-                      major);
-}
-
-int pg_scratch_find_programs(const char *bindir, int major, bool exact, char **ret_folder,
-                             struct error *err)
-{
-    static const char *const PLACES[] = {"/usr/lib/postgresql/", "/usr/pgsql-"};
-    int newest = exact ? major : NEWEST_MAJOR;
-    if (strcmp(bindir, "auto") != 0 && fits(probe(bindir), major, exact))
-        return accept_folder(bindir, ret_folder, err);
-    for (int candidate = major; candidate <= newest; candidate++) {
-        for (size_t i = 0; i < ARRAY_SIZE(PLACES); i++) {
-            char folder[64];
-            snprintf(folder, sizeof(folder), "%s%d/bin", PLACES[i], candidate);
-            if (probe(folder) == candidate)
-                return accept_folder(folder, ret_folder, err);
-        }
-    }
-    return find_on_path(major, exact, ret_folder, err);
-}
 
 int pg_scratch_check_user(struct error *err)
 {

@@ -4,14 +4,13 @@
  * libraries that run jobs by themselves (pg_cron and its like) are not loaded, and those that are
  * get no process to run any in. Triggers do not fire, unless they are to fire always.
  *
- *     pg_scratch_find_programs(bindir, 15, true, &programs, err);
+ *     pg_find_server_programs(bindir, 15, true, &programs, err);   programs.h
  *     pg_scratch_make_data(programs, data, err);             or a data directory that was restored
  *     pg_scratch_start(&options, &server, err);
  *     while (!rc && !ready)
  *         rc = pg_scratch_poll(server, &ready, err);         an error when it has ended
- *     conninfo = pg_scratch_conninfo(server);                everybody is trusted; the user is the
- * caller's pg_scratch_stop(server);                               at once; what it wrote is not
- * wanted
+ *     conninfo = pg_scratch_conninfo(server);         everybody is trusted; it names no user
+ *     pg_scratch_stop(server);                        at once; what it wrote is not wanted
  *
  * What its data directory says in postgresql.auto.conf is read (recovery settings are there), but
  * no setting there can open it to the world: what matters is given on the command line, which wins.
@@ -43,11 +42,6 @@ struct pg_scratch_options {
         *preload; /* shared_preload_libraries, as pg_scratch_preload() leaves it; may be "" */
     const struct strv *settings; /* further NAME=VALUE; may be NULL */
 };
-
-/* The folder with postgres and initdb of that major version, or when !exact of the oldest that is
- * not older. bindir as in programs.h. The caller frees. */
-int pg_scratch_find_programs(const char *bindir, int major, bool exact, char **ret_folder,
-                             struct error *err);
 
 /* ERR_FAILED for root, with the cure. */
 int pg_scratch_check_user(struct error *err);

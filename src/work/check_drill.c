@@ -4,6 +4,7 @@
 
 #include "base/state.h"
 #include "base/units.h"
+#include "postgres/programs.h"
 #include "postgres/scratch.h"
 #include "work/checking.h"
 
@@ -28,16 +29,16 @@ static void check_user(struct checking *checking)
 /* A snapshot needs its own major version, a dump that or a newer one. */
 static void check_programs(struct checking *checking, bool exact)
 {
-    _cleanup_(freep) char *folder = NULL;
+    _cleanup_(pg_programs_clear) struct pg_programs programs = {0};
     struct error error = ERROR_NONE;
     if (!checking->conn)
         return;
-    if (pg_scratch_find_programs(checking->policy->bindir, PQserverVersion(checking->conn) / 10000,
-                                 exact, &folder, &error))
+    if (pg_find_server_programs(checking->policy->bindir, PQserverVersion(checking->conn) / 10000,
+                                exact, &programs, &error))
         check_note_error(checking, "drill programs", NULL, &error);
     else
         check_note(checking, "drill programs", "pass", NULL, "scratch servers start from \"%s\"",
-                   folder);
+                   programs.folder);
 }
 
 /* The folder need not exist yet: the first parent that does tells. */

@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "base/units.h"
+#include "postgres/programs.h"
 #include "repository/catalogue.h"
 #include "repository/manifest.h"
 #include "retention/continuity.h"
@@ -56,13 +57,15 @@ static int major_of(const struct drill *drill)
 static int find_programs(struct drill *drill, bool exact, struct error *err)
 {
     int major = major_of(drill);
+    struct pg_programs found = {0};
     if (major <= 0)
         return error_set(err, ERR_CORRUPT,
                          "the manifest of %s does not say of which version the "
                          "server was",
                          drill->backup_id);
-    return pg_scratch_find_programs(drill->work->policy->bindir, major, exact, &drill->programs,
-                                    err);
+    int rc = pg_find_server_programs(drill->work->policy->bindir, major, exact, &found, err);
+    drill->programs = found.folder;
+    return rc;
 }
 
 /* -- the server ------------------------------------------------------------------------------- */

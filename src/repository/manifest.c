@@ -351,3 +351,8 @@ const json_t *manifest_database(const json_t *manifest, const char *name)
 {
     return find_named(manifest, "databases", name);
 }
+
+bool manifest_has_extension(const json_t *database, const char *name)
+{
+    return find_named(database, "extensions", name) != NULL;
+}

@@ -46,4 +46,7 @@ int manifest_summary(const json_t *manifest, struct facts_backup *backup, struct
 const json_t *manifest_object(const json_t *manifest, const char *name);
 const json_t *manifest_database(const json_t *manifest, const char *name);
 
+/* Whether a database's entry lists the extension. */
+bool manifest_has_extension(const json_t *database, const char *name);
+
 #endif

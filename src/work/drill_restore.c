@@ -90,15 +90,12 @@ static int wait_ready(struct drill *drill, int64_t most_us, struct error *err)
  * worker processes it runs nothing. NULL when no database of the dump has it. */
 static const char *find_cron_database(const struct drill *drill)
 {
-    size_t i, e;
-    const json_t *database, *extension;
+    size_t i;
+    const json_t *database;
     json_array_foreach(json_object_get(drill->manifest, "databases"), i, database)
     {
-        json_array_foreach(json_object_get(database, "extensions"), e, extension)
-        {
-            if (strcmp(json_text(extension, "name"), "pg_cron") == 0)
-                return json_text(database, "name");
-        }
+        if (manifest_has_extension(database, "pg_cron"))
+            return json_text(database, "name");
     }
     return NULL;
 }

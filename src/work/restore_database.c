@@ -231,14 +231,7 @@ static int add_tablespace(struct restore_database *database, struct buf *sql, st
  * no place for it. */
 static bool is_bound_to_name(const struct restore_database *database)
 {
-    size_t i;
-    const json_t *extension;
-    json_array_foreach(json_object_get(database->entry, "extensions"), i, extension)
-    {
-        if (strcmp(json_text(extension, "name"), "pg_cron") == 0)
-            return true;
-    }
-    return false;
+    return manifest_has_extension(database->entry, "pg_cron");
 }
 
 static int name_database(struct restore_database *database, struct error *err)

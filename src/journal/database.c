@@ -26,8 +26,31 @@ static const char SCHEMA[] =
     " accounted_us INTEGER NOT NULL, PRIMARY KEY (cluster, job)) WITHOUT ROWID;"
     "CREATE TABLE daemon (one INTEGER PRIMARY KEY CHECK (one = 1), pid INTEGER NOT NULL,"
     " pid_start INTEGER NOT NULL, place TEXT NOT NULL, started_us INTEGER NOT NULL,"
-    " heartbeat_us INTEGER NOT NULL);"
-    "PRAGMA user_version = 1;";
+    " heartbeat_us INTEGER NOT NULL);";
+
+/* Counted by the file itself, so that whoever ends a run counts it, and no row that goes for age is
+ * lost to the sum. */
+static const char TOTALS[] =
+    "CREATE TABLE totals (cluster TEXT NOT NULL, job TEXT NOT NULL, what TEXT NOT NULL,"
+    " count INTEGER NOT NULL, PRIMARY KEY (cluster, job, what)) WITHOUT ROWID;"
+    "CREATE TRIGGER runs_ended AFTER UPDATE OF outcome ON runs"
+    " WHEN OLD.outcome IS NULL AND NEW.outcome IS NOT NULL BEGIN"
+    " INSERT INTO totals VALUES (NEW.cluster, NEW.job, CASE WHEN NEW.outcome = 'skipped'"
+    "  AND NEW.message LIKE 'missed:%' THEN 'missed' ELSE NEW.outcome END, 1)"
+    "  ON CONFLICT DO UPDATE SET count = count + 1;"
+    " INSERT INTO totals VALUES (NEW.cluster, NEW.job, 'bytes_stored',"
+    "  coalesce(NEW.bytes_stored, 0)) ON CONFLICT DO UPDATE SET count = count + excluded.count;"
+    "END;"
+    "CREATE TRIGGER runs_retried AFTER INSERT ON runs WHEN NEW.attempt > 1 BEGIN"
+    " INSERT INTO totals VALUES (NEW.cluster, NEW.job, 'retried', 1)"
+    "  ON CONFLICT DO UPDATE SET count = count + 1;"
+    "END;";
+
+/* Each brings a journal from the version before to the next; the last one makes DATABASE_VERSION.
+ * What was released is not changed: what is new is one more. */
+static const char *const STEPS[] = {SCHEMA, TOTALS};
+
+_Static_assert(ARRAY_SIZE(STEPS) == DATABASE_VERSION, "a version is a step");
 
 enum { CACHE_KIB = 512 };
 
@@ -176,10 +199,19 @@ static int read_version(struct journal *journal, int64_t *ret_version, struct er
 
 /* Brings the file to the present version; two processes may do so at once, so within a
  * transaction the version is read again. */
+static int take_step(struct journal *journal, int64_t version, struct error *err)
+{
+    char pragma[64];
+    snprintf(pragma, sizeof(pragma), "PRAGMA user_version = %d", (int)version + 1);
+    int rc = execute(journal, STEPS[version], err);
+    return rc ? rc : execute(journal, pragma, err);
+}
+
 static int prepare_schema(struct journal *journal, enum journal_mode mode, struct error *err)
 {
     int64_t version = 0;
     int rc = read_version(journal, &version, err);
+    journal->version = DATABASE_VERSION;
     if (rc || version == DATABASE_VERSION)
         return rc;
     if (version > DATABASE_VERSION) {
@@ -189,6 +221,10 @@ static int prepare_schema(struct journal *journal, enum journal_mode mode, struc
         return error_hint(err,
                           "install that version again, or move the journal away: it is rebuilt");
     }
+    if (mode == JOURNAL_READ && version > 0) {
+        journal->version = (int)version; /* the next who writes brings it up to date */
+        return 0;
+    }
     if (mode == JOURNAL_READ)
         return error_set(err, ERR_NOT_FOUND, "journal \"%s\" is empty", journal->path);
     rc = execute(journal, "PRAGMA journal_mode = WAL", err);
@@ -197,8 +233,8 @@ static int prepare_schema(struct journal *journal, enum journal_mode mode, struc
     if (rc)
         return rc;
     rc = read_version(journal, &version, err);
-    if (!rc && version == 0)
-        rc = execute(journal, SCHEMA, err);
+    for (; !rc && version < DATABASE_VERSION; version++)
+        rc = take_step(journal, version, err);
     return database_end(journal, rc, err);
 }
 

@@ -18,11 +18,12 @@
 #include "base/error.h"
 #include "journal/journal.h"
 
-enum { DATABASE_VERSION = 1, NOTICE_MAX = 512 };
+enum { DATABASE_VERSION = 2, NOTICE_MAX = 512 };
 
 struct journal {
     sqlite3 *db;
     char *path;
+    int version;  /* of the tables; an older one only while reading */
     dev_t device; /* of the file that was opened */
     ino_t inode;
     char notice[NOTICE_MAX];

@@ -6,7 +6,7 @@
 #include "base/strv.h"
 #include "journal/database.h"
 
-enum { PROGRESS_EVERY_US = 1000000, RUN_ID_RANDOM = 6 };
+enum { PROGRESS_EVERY_US = 1000000, RUN_ID_RANDOM = 6, VERSION_WITH_TOTALS = 2 };
 
 #define RUN_COLUMNS                                                                        \
     "r.run_id, r.cluster, r.job, r.type, r.due_us, r.attempt, r.claimed_us, r.started_us," \
@@ -339,6 +339,27 @@ int journal_account(struct journal *journal, const char *cluster, const char *jo
 {
     return database_run(journal, NULL, err, "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?)",
                         "ttti", cluster, job, schedule, due_us);
+}
+
+int journal_each_total(struct journal *journal, journal_total_visitor visit, void *context,
+                       struct error *err)
+{
+    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    bool has_row = true;
+    if (journal->version < VERSION_WITH_TOTALS)
+        return 0;
+    int rc = database_query(journal, &query, err,
+                            "SELECT cluster, job, what, count FROM totals"
+                            " ORDER BY cluster, job, what",
+                            "");
+    while (!rc && !(rc = database_step(journal, query, &has_row, err)) && has_row) {
+        struct journal_total total = {.count = database_integer(query, 3)};
+        database_text(query, 0, total.cluster, sizeof(total.cluster));
+        database_text(query, 1, total.job, sizeof(total.job));
+        database_text(query, 2, total.what, sizeof(total.what));
+        rc = visit(&total, context, err);
+    }
+    return rc;
 }
 
 int journal_forget_after(struct journal *journal, int64_t now_us, struct error *err)

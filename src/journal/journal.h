@@ -158,6 +158,20 @@ int journal_accounted(struct journal *journal, const char *cluster, const char *
 int journal_account(struct journal *journal, const char *cluster, const char *job,
                     const char *schedule, int64_t due_us, struct error *err);
 
+/* How often something happened to a job since the journal was begun, of runs that are gone too. */
+struct journal_total {
+    char cluster[JOURNAL_NAME_MAX], job[JOURNAL_NAME_MAX];
+    char what[JOURNAL_CODE_MAX]; /* an outcome's name, "missed", "retried", "bytes_stored" */
+    int64_t count;
+};
+
+/* Ordered by cluster and job; none of a journal that an older version wrote and that is only read.
+ */
+typedef int (*journal_total_visitor)(const struct journal_total *total, void *context,
+                                     struct error *err);
+int journal_each_total(struct journal *journal, journal_total_visitor visit, void *context,
+                       struct error *err);
+
 /* After the clock was set back: what was claimed for later than `now_us` shall be due again. */
 int journal_forget_after(struct journal *journal, int64_t now_us, struct error *err);
 

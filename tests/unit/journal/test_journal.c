@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -385,6 +386,70 @@ static void test_where_the_journal_is(void **state)
     unsetenv("STATE_DIRECTORY");
 }
 
+static int add_total(const struct journal_total *total, void *context, struct error *err)
+{
+    char *text = context;
+    (void)err;
+    snprintf(text + strlen(text), 256 - strlen(text), "%s/%s %s=%d;", total->cluster, total->job,
+             total->what, (int)total->count);
+    return 0;
+}
+
+static void assert_totals(struct journal *journal, const char *expected)
+{
+    char text[256] = "";
+    assert_int_equal(journal_each_total(journal, add_total, text, NULL), 0);
+    assert_string_equal(text, expected);
+}
+
+static void test_counts_what_happened(void **state)
+{
+    (void)state;
+    _cleanup_(journal_freep) struct journal *journal = open_journal(JOURNAL_WRITE);
+    struct journal_run run = run_of("nightly", DUE_US, 1), again = run_of("nightly", DUE_US, 2);
+    struct journal_run missed = run_of("nightly", 2 * DUE_US, 1);
+    assert_true(claim(journal, &run));
+    finish(journal, &run, OUTCOME_FAILED);
+    finish(journal, &run, OUTCOME_DONE); /* it had ended */
+    assert_true(claim(journal, &again));
+    again.bytes_stored = 70;
+    finish(journal, &again, OUTCOME_DONE);
+    assert_true(claim(journal, &missed));
+    snprintf(missed.message, sizeof(missed.message), "missed: 3 due");
+    finish(journal, &missed, OUTCOME_SKIPPED);
+    assert_totals(journal, "main/nightly bytes_stored=70;main/nightly done=1;main/nightly failed=1;"
+                           "main/nightly missed=1;main/nightly retried=1;");
+}
+
+/* What an older version wrote is read as it is, and brought up to date by who writes. */
+static void test_brings_an_older_file_up_to_date(void **state)
+{
+    (void)state;
+    char path[128];
+    sqlite3 *db = NULL;
+    struct journal_run run = run_of("nightly", DUE_US, 1), found;
+    struct journal *journal = open_journal(JOURNAL_WRITE);
+    assert_true(claim(journal, &run));
+    journal_free(journal);
+    snprintf(path, sizeof(path), "%s/journal.db", folder);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "DROP TRIGGER runs_ended; DROP TRIGGER runs_retried;"
+                                  "DROP TABLE totals; PRAGMA user_version = 1",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    journal = open_journal(JOURNAL_READ);
+    assert_int_equal(journal_find(journal, run.run_id, &found, NULL), 0);
+    assert_totals(journal, "");
+    journal_free(journal);
+    journal = open_journal(JOURNAL_CHECK);
+    assert_null(journal_notice(journal));
+    finish(journal, &run, OUTCOME_DONE);
+    assert_totals(journal, "main/nightly bytes_stored=0;main/nightly done=1;");
+    journal_free(journal);
+}
+
 #define ROW(function) cmocka_unit_test_setup_teardown(function, make_folder, remove_folder)
 
 int main(void)
@@ -406,6 +471,8 @@ int main(void)
         ROW(test_sees_that_its_file_is_gone),
         ROW(test_reading_makes_nothing),
         ROW(test_where_the_journal_is),
+        ROW(test_counts_what_happened),
+        ROW(test_brings_an_older_file_up_to_date),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

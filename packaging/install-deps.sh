@@ -18,13 +18,13 @@ if grep -qs '^VERSION_ID="\{0,1\}12' /etc/os-release; then
 fi
 run_packages="libpq5 libarchive13$renamed libcurl4$renamed libexpat1 libyaml-0-2 libjansson4 libsqlite3-0
     libssl3$renamed zlib1g
-    postgresql-client-$postgresql tzdata ca-certificates"
+    libmicrohttpd12$renamed postgresql-client-$postgresql tzdata ca-certificates"
 build_packages="gcc clang cmake ninja-build pkg-config libc6-dev libpq-dev libarchive-dev
     libyaml-dev libjansson-dev libsqlite3-dev libssl-dev libcurl4-openssl-dev libexpat1-dev zlib1g-dev
-    libcmocka-dev"
+    libmicrohttpd-dev libcmocka-dev"
 test_packages="postgresql-$postgresql postgresql-contrib postgresql-$postgresql-cron $vector pgbouncer zstd tar python3 python3-pytest python3-pytest-xdist
     curl openssl ceph-mon ceph-osd radosgw ceph-common
-    clang-format procps util-linux $old_zones"
+    clang-format procps util-linux prometheus $old_zones"
 
 case "${1:-}" in
 "") packages="$run_packages $build_packages $test_packages" ;;
@@ -95,7 +95,7 @@ if [ ! -e "$service_policy" ]; then
 #!/bin/sh
 # 101: not allowed. Other services keep their own rules.
 case "$1" in
-postgresql* | pgbouncer*) exit 101 ;;
+postgresql* | pgbouncer* | prometheus*) exit 101 ;;
 esac
 exit 0
 END
@@ -110,11 +110,13 @@ $apt update
 # shellcheck disable=SC2086
 $apt install --no-install-recommends $missing >&2
 
-# Debian enables pgbouncer at boot. Who had it before keeps it so; for us it is a program to call.
-case " $missing " in
-*" pgbouncer "*)
-    if command -v systemctl >/dev/null; then
-        systemctl disable pgbouncer >/dev/null 2>&1 || true
-    fi
-    ;;
-esac
+# Debian enables these at boot. Who had them before keeps it so; for us they are programs to call.
+for service in pgbouncer prometheus; do
+    case " $missing " in
+    *" $service "*)
+        if command -v systemctl >/dev/null; then
+            systemctl disable "$service" >/dev/null 2>&1 || true
+        fi
+        ;;
+    esac
+done

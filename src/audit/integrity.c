@@ -195,15 +195,19 @@ static void judge_proof(struct audit_judging *judging, enum backup_kind kind)
                   proof.backups, backup_kind_name(kind));
 }
 
-/* Faults that belong to no backup, as those of WAL, are told by the run alone. */
+/* Faults that belong to no backup are told by the run alone; but segments that were found broken
+ * are told again by each run until they are read and right, or gone. */
 static void judge_last_run(struct audit_judging *judging)
 {
     const struct facts_audit *facts = judging->facts;
     char age[80];
     for (size_t i = facts->record_count; i > 0; i--) {
         const struct facts_record *record = &facts->records[i - 1];
-        if (!audit_is_proof(record) || record->at_us > judging->to_us ||
-            strcmp(record->kind, FACTS_RECORD_RUN) != 0)
+        if (!audit_is_proof(record) || record->at_us > judging->to_us)
+            continue;
+        if (strcmp(record->kind, FACTS_RECORD_WAL) == 0)
+            audit_say(judging, AUDIT_FAIL, "WAL from %s on: a segment is broken", record->id);
+        if (strcmp(record->kind, FACTS_RECORD_RUN) != 0)
             continue;
         if (strcmp(record->result, "fail") == 0)
             audit_say(judging, AUDIT_FAIL, "the last verification, of %s, found faults",

@@ -59,6 +59,7 @@ struct facts_manifest {
 
 /* The kind of a record of a verification as a whole, beside the entries of what has faults. */
 #define FACTS_RECORD_RUN "run"
+#define FACTS_RECORD_WAL "wal" /* of the latter those that are of WAL; id: the first segment */
 
 /* A record of evidence, or one item of a record that speaks of many. Texts are "" and numbers 0
  * where the record does not have them, times INSTANT_NONE. */

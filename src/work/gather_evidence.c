@@ -125,23 +125,47 @@ static int add_entry(struct reading *reading, const json_t *record, const json_t
     return rc ? rc : copy_databases(item, &entry->databases, err);
 }
 
-/* A verification tells in each record what is proved of all backups up to it. Of that only what has
- * a fault is taken, and the run itself; the levels are the catalogue's. */
+static int add_faulty(struct reading *reading, const json_t *record, const json_t *item,
+                      struct error *err)
+{
+    const json_t *body = json_object_get(record, "body");
+    int rc = add_entry(reading, record, body, item, err);
+    return rc ? rc : replace_text(&last_entry(reading)->result, "fail", err);
+}
+
+static int add_faulty_wal(struct reading *reading, const json_t *record, const json_t *span,
+                          struct error *err)
+{
+    int rc = add_faulty(reading, record, span, err);
+    if (!rc)
+        rc = replace_text(&last_entry(reading)->kind, FACTS_RECORD_WAL, err);
+    return rc ? rc : replace_text(&last_entry(reading)->id, json_text(span, "first"), err);
+}
+
+/* A verification tells in its record, or in several, what is proved of all backups and WAL up to
+ * it. Of that only what has a fault is taken, and once the run itself; the levels are the
+ * catalogue's. */
 static int add_verification(struct reading *reading, const json_t *record, const json_t *body,
                             struct error *err)
 {
+    const json_t *proofs = json_object_get(body, "proofs");
     size_t i;
-    json_t *backup;
-    int rc = add_entry(reading, record, body, body, err);
-    if (!rc)
-        rc = replace_text(&last_entry(reading)->kind, FACTS_RECORD_RUN, err);
-    json_array_foreach(json_object_get(json_object_get(body, "proofs"), "backups"), i, backup)
-    {
-        if (rc || !*json_text(backup, "failed_at"))
-            continue;
-        rc = add_entry(reading, record, body, backup, err);
+    json_t *item;
+    int rc = 0;
+    if (json_is_true(json_object_get(proofs, "complete"))) {
+        rc = add_entry(reading, record, body, body, err);
         if (!rc)
-            rc = replace_text(&last_entry(reading)->result, "fail", err);
+            rc = replace_text(&last_entry(reading)->kind, FACTS_RECORD_RUN, err);
+    }
+    json_array_foreach(json_object_get(proofs, "backups"), i, item)
+    {
+        if (!rc && *json_text(item, "failed_at"))
+            rc = add_faulty(reading, record, item, err);
+    }
+    json_array_foreach(json_object_get(proofs, "wal"), i, item)
+    {
+        if (!rc && json_is_true(json_object_get(item, "has_fault")))
+            rc = add_faulty_wal(reading, record, item, err);
     }
     return rc;
 }

@@ -178,53 +178,26 @@ static int prove_items(struct verifying *verifying, struct error *err)
     return rc;
 }
 
-/* A fault takes back what was proved before. One that a less deep look did not see stays. */
 static int note_backup(struct verifying *verifying, const struct verify_item *item,
                        struct error *err)
 {
     struct proof_backup *known;
     int rc = proof_add(&verifying->proof, item->backup->kind, item->backup->id, &known, err);
-    if (rc || (item->is_unknown && !item->has_fault))
-        return rc;
-    known->is_changed = true;
-    if (item->has_fault) {
-        known->failed_level = item->level;
-        known->failed_us = instant_now_us();
-        known->level = 0;
-        known->at_us = INSTANT_NONE;
-        return 0;
-    }
-    if (item->level >= known->failed_level)
-        known->failed_level = 0;
-    if (item->level >= known->level) {
-        known->level = item->level;
-        known->at_us = instant_now_us();
-    }
-    return 0;
-}
-
-static bool is_within(const struct proof_span *span, const struct verify_item *item)
-{
-    return strcmp(span->system, item->wal->system_identifier) == 0 &&
-           span->first.timeline == item->first.timeline &&
-           wal_name_compare(&span->first, &item->first) >= 0 &&
-           wal_name_compare(&span->last, &item->last) <= 0;
+    if (!rc && (item->has_fault || !item->is_unknown))
+        proof_looked(known, item->level, !item->has_fault, instant_now_us());
+    return rc;
 }
 
 static int note_wal(struct verifying *verifying, const struct verify_item *item, struct error *err)
 {
-    struct proof *proof = &verifying->proof;
-    struct proof_span span = {
-        .first = item->first, .last = item->last, .at_us = instant_now_us(), .is_changed = true};
-    size_t kept = 0;
+    struct proof_span span = {.first = item->first,
+                              .last = item->last,
+                              .at_us = instant_now_us(),
+                              .has_fault = item->has_fault};
     if (item->is_unknown && !item->has_fault)
         return 0;
-    for (size_t i = 0; i < proof->span_count; i++)
-        if (!is_within(&proof->spans[i], item))
-            proof->spans[kept++] = proof->spans[i];
-    proof->span_count = kept;
     snprintf(span.system, sizeof(span.system), "%s", item->wal->system_identifier);
-    return item->has_fault ? 0 : proof_add_span(proof, &span, err);
+    return proof_looked_span(&verifying->proof, &span, err);
 }
 
 static int prove_one(struct verifying *verifying, struct verify_item *item, struct error *err)

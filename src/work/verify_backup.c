@@ -128,7 +128,6 @@ static int compare_hash(struct verify_backup *backup, const char *sha256, struct
         return rc;
     if (!known->manifest_sha256[0]) {
         snprintf(known->manifest_sha256, sizeof(known->manifest_sha256), "%s", sha256);
-        known->is_changed = true;
         return 0;
     }
     if (strcmp(known->manifest_sha256, sha256) == 0)

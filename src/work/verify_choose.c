@@ -77,12 +77,21 @@ struct gathering {
     const struct facts_wal *wal;
     struct verify_item item;
     bool has_item;
-    bool *is_used; /* spans of which something is stored */
+    struct span_use *uses; /* of the spans */
+    size_t proved_count;   /* of them, in front; behind are those with a fault */
+};
+
+/* What is stored of a span. */
+struct span_use {
+    struct wal_name first, last;
+    bool is_any;
 };
 
 static int compare_spans(const void *a, const void *b)
 {
     const struct proof_span *x = a, *y = b;
+    if (x->has_fault != y->has_fault)
+        return x->has_fault ? 1 : -1;
     int order = strcmp(x->system, y->system);
     return order ? order : wal_name_compare(&x->first, &y->first);
 }
@@ -94,11 +103,17 @@ static bool lies_before(const struct proof_span *span, const char *system,
     return order ? order < 0 : wal_name_compare(&span->first, name) <= 0;
 }
 
-/* The span in which a segment was proved; NULL when it was not. */
-static const struct proof_span *find_span(const struct proof *proof, const char *system,
-                                          const struct wal_name *name)
+static bool holds(const struct proof_span *span, const char *system, const struct wal_name *name)
 {
-    size_t low = 0, high = proof->span_count;
+    return strcmp(span->system, system) == 0 && span->first.timeline == name->timeline &&
+           wal_name_compare(&span->first, name) <= 0 && wal_name_compare(name, &span->last) <= 0;
+}
+
+/* The span in which a segment was proved; NULL when it was not. */
+static const struct proof_span *find_span(const struct proof *proof, size_t count,
+                                          const char *system, const struct wal_name *name)
+{
+    size_t low = 0, high = count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (lies_before(&proof->spans[middle], system, name))
@@ -107,9 +122,25 @@ static const struct proof_span *find_span(const struct proof *proof, const char 
             high = middle;
     }
     const struct proof_span *span = low > 0 ? &proof->spans[low - 1] : NULL;
-    bool fits = span && strcmp(span->system, system) == 0 &&
-                span->first.timeline == name->timeline && wal_name_compare(name, &span->last) <= 0;
-    return fits ? span : NULL;
+    return span && holds(span, system, name) ? span : NULL;
+}
+
+static void use(struct gathering *gathering, const struct proof_span *span,
+                const struct wal_name *segment)
+{
+    struct span_use *use = &gathering->uses[span - gathering->verifying->proof.spans];
+    if (!use->is_any)
+        use->first = *segment;
+    use->last = *segment;
+    use->is_any = true;
+}
+
+static void use_faulty(struct gathering *gathering, const struct wal_name *segment)
+{
+    const struct proof *proof = &gathering->verifying->proof;
+    for (size_t i = gathering->proved_count; i < proof->span_count; i++)
+        if (holds(&proof->spans[i], gathering->wal->system_identifier, segment))
+            use(gathering, &proof->spans[i], segment);
 }
 
 static int end_item(struct gathering *gathering, struct error *err)
@@ -137,9 +168,11 @@ static int gather(const struct store_object *object, void *context, struct error
         !wal_name_fits(&name, gathering->wal->segment_size))
         return 0;
     struct wal_name segment = {WAL_SEGMENT, name.timeline, name.log, name.segment, 0};
-    const struct proof_span *span = find_span(proof, gathering->wal->system_identifier, &segment);
+    const struct proof_span *span =
+        find_span(proof, gathering->proved_count, gathering->wal->system_identifier, &segment);
     if (span)
-        gathering->is_used[span - proof->spans] = true;
+        use(gathering, span, &segment);
+    use_faulty(gathering, &segment);
     int64_t proved_us = span ? span->at_us : INSTANT_NONE;
     int rc = 0;
     if (!gathering->has_item || !belongs(item, &segment, proved_us)) {
@@ -155,25 +188,44 @@ static int gather(const struct store_object *object, void *context, struct error
     return rc;
 }
 
-static void forget_unused(struct proof *proof, const bool *is_used)
+/* What is not stored any more can't be read again; of spans with a fault the rest stays known. */
+static void forget_unused(struct proof *proof, const struct span_use *uses)
 {
     size_t kept = 0;
-    for (size_t i = 0; i < proof->span_count; i++)
-        if (is_used[i])
-            proof->spans[kept++] = proof->spans[i];
+    for (size_t i = 0; i < proof->span_count; i++) {
+        struct proof_span *span = &proof->spans[i];
+        if (!uses[i].is_any)
+            continue;
+        if (span->has_fault) {
+            span->first = uses[i].first;
+            span->last = uses[i].last;
+        }
+        proof->spans[kept++] = *span;
+    }
     proof->span_count = kept;
+}
+
+static size_t order_spans(struct proof *proof)
+{
+    size_t proved = 0;
+    if (proof->span_count)
+        qsort(proof->spans, proof->span_count, sizeof(*proof->spans), compare_spans);
+    while (proved < proof->span_count && !proof->spans[proved].has_fault)
+        proved++;
+    return proved;
 }
 
 static int choose_wal(struct verifying *verifying, struct error *err)
 {
     struct proof *proof = &verifying->proof;
-    _cleanup_(freep) bool *is_used = calloc(proof->span_count + 1, sizeof(*is_used));
-    int rc = is_used ? 0 : error_no_memory(err);
-    if (!rc && proof->span_count)
-        qsort(proof->spans, proof->span_count, sizeof(*proof->spans), compare_spans);
+    _cleanup_(freep) struct span_use *uses = calloc(proof->span_count + 1, sizeof(*uses));
+    size_t proved_count = order_spans(proof);
+    int rc = uses ? 0 : error_no_memory(err);
     for (size_t i = 0; i < verifying->facts.wal_count && !rc; i++) {
-        struct gathering gathering = {
-            .verifying = verifying, .wal = &verifying->facts.wals[i], .is_used = is_used};
+        struct gathering gathering = {.verifying = verifying,
+                                      .wal = &verifying->facts.wals[i],
+                                      .uses = uses,
+                                      .proved_count = proved_count};
         char prefix[STORE_KEY_MAX + 1];
         rc = wal_key(verifying->request->repository, prefix, err, gathering.wal->system_identifier,
                      "%s", "");
@@ -184,7 +236,7 @@ static int choose_wal(struct verifying *verifying, struct error *err)
             rc = end_item(&gathering, err);
     }
     if (!rc)
-        forget_unused(proof, is_used);
+        forget_unused(proof, uses);
     return rc;
 }
 

@@ -393,6 +393,20 @@ static void fault_stays(struct world *world)
     world_record(&world->facts, "2026-11-19T09:00:00Z", "verified", "b3", "dump", "fail");
 }
 
+/* A later look that does not go as deep clears no segment. */
+static void broken_segment(struct world *world)
+{
+    world_record(&world->facts, "2026-11-19T09:00:00Z", "verified", "", "run", "pass");
+    world_record(&world->facts, "2026-11-19T09:00:00Z", "verified", "000000010000000000000003",
+                 "wal", "fail");
+}
+
+static void mended_segment(struct world *world)
+{
+    broken_segment(world);
+    world_record(&world->facts, "2026-11-19T10:00:00Z", "verified", "", "run", "pass");
+}
+
 static void fault_is_mended(struct world *world)
 {
     fault_stays(world);
@@ -741,6 +755,9 @@ static const struct {
      NULL},
     {"INT-3", AUDIT_FAIL, "dumps: the last proof, of 1d 1h ago, found faults", fault_stays, NULL},
     {"INT-3", AUDIT_PASS, "dumps: proved to level 2", fault_is_mended, NULL},
+    {"INT-3", AUDIT_FAIL, "WAL from 000000010000000000000003 on: a segment is broken",
+     broken_segment, NULL},
+    {"INT-3", AUDIT_PASS, "snapshots: proved to level 2", mended_segment, NULL},
     {"INT-3", AUDIT_WARN, "of 31 dumps were not proved in that time", proved_in_part, NULL},
     {"INT-4", AUDIT_PASS, "the median before is 5.0 kB", nothing, NULL},
     {"INT-4", AUDIT_WARN, "nightly: the newest read 2.0 kB", smaller, NULL},

@@ -15,10 +15,12 @@
 
 enum { EVENTS_MAX = 32 };
 
+#define FAR_SECONDS INT64_C(9000000000) /* the year 2255: never */
+
 static int open_all(struct daemon *daemon, struct error *err);
 static void look(struct daemon *daemon);
 static void beat(struct daemon *daemon, int64_t boot_us);
-static void arm_timer(struct daemon *daemon);
+static void arm_timers(struct daemon *daemon);
 static void wait_for_events(struct daemon *daemon);
 static void close_all(struct daemon *daemon);
 
@@ -28,6 +30,7 @@ int daemon_run(const struct daemon_options *options, struct error *err)
                             .lock_fd = -1,
                             .epoll_fd = -1,
                             .timer_fd = -1,
+                            .set_fd = -1,
                             .signal_fd = -1,
                             .started_us = instant_now_us(),
                             .looked_us = INSTANT_NONE,
@@ -40,7 +43,7 @@ int daemon_run(const struct daemon_options *options, struct error *err)
             PGCAIRN_VERSION, daemon.roster->policy_count, daemon.roster->job_count, daemon.folder);
         systemd_notify("READY=1");
         for (look(&daemon); !daemon.is_ended; look(&daemon)) {
-            arm_timer(&daemon);
+            arm_timers(&daemon);
             wait_for_events(&daemon);
         }
         say(LOG_INFO, NULL, NULL, "stopped");
@@ -124,9 +127,13 @@ static int open_events(struct daemon *daemon, struct error *err)
     sigprocmask(SIG_BLOCK, &set, NULL);
     daemon->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     daemon->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    daemon->timer_fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    daemon->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    daemon->set_fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    world_real(&daemon->epoll_fd, &daemon->world);
     int rc = watch_fd(daemon, &daemon->signal_fd, err);
-    return rc ? rc : watch_fd(daemon, &daemon->timer_fd, err);
+    if (!rc)
+        rc = watch_fd(daemon, &daemon->timer_fd, err);
+    return rc ? rc : watch_fd(daemon, &daemon->set_fd, err);
 }
 
 static int open_all(struct daemon *daemon, struct error *err)
@@ -143,8 +150,7 @@ static int open_all(struct daemon *daemon, struct error *err)
         rc = open_journal(daemon, err);
     if (rc)
         return rc;
-    schedule_learn(daemon);
-    daemon->journal_is_new = false;
+    turn_begin(daemon);
     return 0;
 }
 
@@ -158,6 +164,7 @@ static void close_all(struct daemon *daemon)
     journal_free(daemon->journal);
     free(daemon->folder);
     closep(&daemon->timer_fd);
+    closep(&daemon->set_fd);
     closep(&daemon->signal_fd);
     closep(&daemon->epoll_fd);
     closep(&daemon->lock_fd);
@@ -210,63 +217,24 @@ static void tell_status(struct daemon *daemon)
     systemd_notify("STATUS=%s", status);
 }
 
-static void go_on_stopping(struct daemon *daemon, int64_t boot_us)
-{
-    if (supervise_running(daemon) == 0) {
-        receivers_stop(daemon); /* last: a run may wait for what they store */
-        daemon->is_ended = receivers_running(daemon) == 0;
-    } else if (boot_us >= daemon->drain_until_boot_us) {
-        supervise_stop(daemon, DAEMON_GRACE_US);
-        daemon->drain_until_boot_us = INT64_MAX;
-    }
-}
-
-/* Everything that may have to be done, in this order: ends free the way for starts. */
+/* What must be done around a look, and is no part of what is decided in it. */
 static void look(struct daemon *daemon)
 {
-    int64_t now_us = instant_now_us(), boot_us = boot_now_us();
     check_journal(daemon);
-    if (daemon->looked_us != INSTANT_NONE &&
-        due_clock_stepped(daemon->looked_us, daemon->looked_boot_us, now_us, boot_us)) {
-        schedule_clock_stepped(daemon, now_us);
-        daemon->looked_us = now_us;
-    }
-    supervise_check(daemon);
-    receivers_look(daemon);
-    if (daemon->is_stopping) {
-        go_on_stopping(daemon, boot_us);
-    } else {
-        schedule_look(daemon, now_us);
-        supervise_start(daemon);
-    }
-    daemon->looked_us = now_us;
-    daemon->looked_boot_us = boot_us;
-    beat(daemon, boot_us);
+    turn_take(daemon);
+    beat(daemon, boot_now_us());
     tell_status(daemon);
 }
 
-static int64_t earlier(int64_t a_us, int64_t b_us)
+/* Sleep is measured by a clock that is never set; that the other one was set wakes too. */
+static void arm_timers(struct daemon *daemon)
 {
-    return a_us < b_us ? a_us : b_us;
-}
-
-/* By the clock of the wall, and woken when it is set; waits of the other clock are counted from
- * now. */
-static void arm_timer(struct daemon *daemon)
-{
-    int64_t now_us = instant_now_us(), boot_us = boot_now_us();
-    int64_t sleep_us = earlier(DAEMON_SLEEP_US,
-                               daemon->watchdog_us > 0 ? daemon->watchdog_us / 2 : DAEMON_SLEEP_US);
-    int64_t wake_boot_us = earlier(boot_us + sleep_us, supervise_next_boot_us(daemon));
-    wake_boot_us = earlier(wake_boot_us, receivers_next_boot_us(daemon));
-    if (daemon->is_stopping)
-        wake_boot_us = earlier(wake_boot_us, daemon->drain_until_boot_us);
-    int64_t wake_us = now_us + (wake_boot_us - boot_us);
-    if (!daemon->is_stopping)
-        wake_us = earlier(wake_us, schedule_next_us(daemon));
-    struct itimerspec at = {
-        .it_value = {.tv_sec = wake_us / US_PER_SECOND, .tv_nsec = wake_us % US_PER_SECOND * 1000}};
-    timerfd_settime(daemon->timer_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &at, NULL);
+    int64_t sleep_us = turn_sleep_us(daemon);
+    struct itimerspec in = {.it_value = {.tv_sec = sleep_us / US_PER_SECOND,
+                                         .tv_nsec = sleep_us % US_PER_SECOND * 1000 + 1}};
+    struct itimerspec never = {.it_value = {.tv_sec = FAR_SECONDS}};
+    timerfd_settime(daemon->timer_fd, 0, &in, NULL);
+    timerfd_settime(daemon->set_fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL);
 }
 
 static void reload(struct daemon *daemon)
@@ -277,9 +245,7 @@ static void reload(struct daemon *daemon)
     if (roster_load(daemon->options->policy_paths, daemon->roster, &roster, &err)) {
         say_error(NULL, NULL, "everything stays as it was", &err);
     } else {
-        roster_free(daemon->roster);
-        daemon->roster = roster;
-        schedule_learn(daemon);
+        turn_swap(daemon, roster);
         say(LOG_INFO, NULL, NULL, "policies read again: %zu policies, %zu scheduled jobs",
             roster->policy_count, roster->job_count);
     }
@@ -288,19 +254,9 @@ static void reload(struct daemon *daemon)
 
 static void stop(struct daemon *daemon)
 {
-    int64_t boot_us = boot_now_us();
-    if (daemon->is_stopping) {
-        supervise_stop(daemon, DAEMON_GRACE_US);
-        receivers_stop(daemon);
-        daemon->drain_until_boot_us = INT64_MAX;
-        return;
-    }
-    daemon->is_stopping = true;
-    daemon->drain_until_boot_us = boot_us + daemon->options->drain_us;
-    systemd_notify("STOPPING=1");
-    say(LOG_INFO, NULL, NULL, "stopping: %zu runs may end within %d s", supervise_running(daemon),
-        (int)(daemon->options->drain_us / US_PER_SECOND));
-    supervise_drop_waiting(daemon);
+    if (!daemon->is_stopping)
+        systemd_notify("STOPPING=1");
+    turn_stop(daemon);
 }
 
 static void take_signals(struct daemon *daemon)
@@ -323,8 +279,8 @@ static void wait_for_events(struct daemon *daemon)
         void *source = events[i].data.ptr;
         if (source == &daemon->signal_fd)
             take_signals(daemon);
-        else if (source == &daemon->timer_fd)
-            (void)!read(daemon->timer_fd, &expirations, sizeof(expirations));
+        else if (source == &daemon->timer_fd || source == &daemon->set_fd)
+            (void)!read(*(int *)source, &expirations, sizeof(expirations));
         else
             task_read(source, daemon->epoll_fd);
     }

@@ -28,7 +28,7 @@ static void record_skip(struct daemon *daemon, const struct roster_job *job, int
     int rc = journal_claim(daemon->journal, &run, &claimed, &err);
     if (!rc && claimed) {
         run.outcome = OUTCOME_SKIPPED;
-        run.ended_us = instant_now_us();
+        run.ended_us = daemon_now_us(daemon);
         snprintf(run.message, sizeof(run.message), "%s", why);
         rc = journal_finish(daemon->journal, &run, &err);
     }
@@ -213,7 +213,7 @@ static int ask_repository(struct daemon *daemon, const struct roster_job *job, s
 static void learn_job(struct daemon *daemon, struct roster_job *job)
 {
     struct error err = ERROR_NONE;
-    int64_t now_us = instant_now_us(), accounted_us = INSTANT_NONE;
+    int64_t now_us = daemon_now_us(daemon), accounted_us = INSTANT_NONE;
     bool makes_backups = job->job->type == JOB_DUMP || job->job->type == JOB_SNAPSHOT;
     if (daemon->looked_us != INSTANT_NONE) {
         begin_at(daemon, job, now_us); /* new at a reload: nothing of it fires at once */
@@ -270,7 +270,7 @@ void schedule_take_lookup(struct daemon *daemon, struct task *lookup, bool is_go
 {
     _cleanup_(json_release) json_t *list = NULL;
     struct error err = ERROR_NONE;
-    int64_t now_us = instant_now_us();
+    int64_t now_us = daemon_now_us(daemon);
     int rc = is_good ? buf_failed(&lookup->output, "the list of backups", &err)
                      : error_set(&err, ERR_UNKNOWN, "%s", lookup->last_line);
     if (!rc)

@@ -5,6 +5,7 @@
  *     schedule.c    which due instants are due, claims, overlap, what is known at the start
  *     supervise.c   starting tasks, their ends, retries
  *     receivers.c   the receivers of WAL, kept running
+ *     turn.c        one look at everything, reload, stop: what daemon.c does in its loop
  *
  * One thread. Everything hangs on struct daemon.
  */
@@ -14,12 +15,14 @@
 #include "daemon/daemon.h"
 #include "daemon/roster.h"
 #include "daemon/task.h"
+#include "daemon/world.h"
 #include "journal/journal.h"
 
 struct daemon {
     const struct daemon_options *options;
-    char *folder; /* of the journal */
-    int lock_fd, epoll_fd, timer_fd, signal_fd;
+    char *folder;       /* of the journal */
+    struct world world; /* clocks and children; the real ones but in tests */
+    int lock_fd, epoll_fd, timer_fd, set_fd, signal_fd;
     struct roster *roster;
     struct journal *journal;
     bool journal_is_new; /* nothing is known of the past: ask the repository */
@@ -35,6 +38,16 @@ struct daemon {
     int64_t drain_until_boot_us;
     char status[256]; /* the last one told */
 };
+
+int64_t daemon_now_us(const struct daemon *daemon);
+int64_t daemon_boot_us(const struct daemon *daemon);
+
+/* turn.c; they need options, world, roster and journal */
+void turn_begin(struct daemon *daemon);
+void turn_take(struct daemon *daemon);                        /* one look */
+int64_t turn_sleep_us(const struct daemon *daemon);           /* to the next, at most a minute */
+void turn_swap(struct daemon *daemon, struct roster *roster); /* takes the roster */
+void turn_stop(struct daemon *daemon);                        /* a second time: at once */
 
 /* schedule.c */
 void schedule_learn(struct daemon *daemon); /* up to where each new job is accounted for */

@@ -64,7 +64,7 @@ static void find_outcome(struct daemon *daemon, const struct task *task,
     int code = !status->exited                                   ? ERR_CHILD
                : (size_t)status->exit_status < ARRAY_SIZE(CODES) ? CODES[status->exit_status]
                                                                  : ERR_FAILED;
-    *run = (struct journal_run){.ended_us = instant_now_us()};
+    *run = (struct journal_run){.ended_us = daemon_now_us(daemon)};
     snprintf(run->run_id, sizeof(run->run_id), "%s", task->run_id);
     run->outcome = code == 0                                    ? OUTCOME_DONE
                    : !status->exited || code == ERR_INTERRUPTED ? OUTCOME_INTERRUPTED
@@ -80,10 +80,11 @@ static void find_outcome(struct daemon *daemon, const struct task *task,
         say_error(task->identity, task->run_id, "the outcome is not in the journal", &err);
 }
 
-static void say_outcome(const struct task *task, const struct journal_run *run)
+static void say_outcome(const struct daemon *daemon, const struct task *task,
+                        const struct journal_run *run)
 {
     char took[UNITS_TEXT_MAX], stored[UNITS_TEXT_MAX];
-    duration_format(boot_now_us() - task->started_us, took);
+    duration_format(daemon_boot_us(daemon) - task->started_us, took);
     if (run->outcome == OUTCOME_DONE)
         say(LOG_INFO, task->identity, task->run_id, "done in %s%s%s%s%s", took,
             run->backup_id[0] ? ", backup " : "", run->backup_id,
@@ -105,7 +106,8 @@ static bool is_worth_a_retry(const struct daemon *daemon, const struct task *tas
     bool crashed = !status->exited;
     bool passes =
         run->outcome == OUTCOME_FAILED && error_is_retryable(error_code_from_name(run->error_code));
-    bool timed_out = task->timeout_us > 0 && boot_now_us() - task->started_us >= task->timeout_us;
+    bool timed_out =
+        task->timeout_us > 0 && daemon_boot_us(daemon) - task->started_us >= task->timeout_us;
     return (crashed || passes) && !timed_out && !daemon->is_stopping &&
            task->attempt <= task->retries;
 }
@@ -129,7 +131,7 @@ static void retry(struct daemon *daemon, const struct task *failed)
     int rc = task_new_retry(failed, &task, &err);
     if (!rc) {
         int64_t delay_us = retry_delay_us(failed->attempt, failed->run_id);
-        task->not_before_us = boot_now_us() + delay_us;
+        task->not_before_us = daemon_boot_us(daemon) + delay_us;
         snprintf(task->run_id, sizeof(task->run_id), "%s", run.run_id);
         say(LOG_INFO, task->identity, task->run_id, "tried again in %s: attempt %d of %d",
             duration_format(delay_us, wait), task->attempt, task->retries + 1);
@@ -144,7 +146,7 @@ static void end_run(struct daemon *daemon, const struct task *task,
 {
     struct journal_run run;
     find_outcome(daemon, task, status, &run);
-    say_outcome(task, &run);
+    say_outcome(daemon, task, &run);
     if (is_worth_a_retry(daemon, task, &run, status))
         retry(daemon, task);
 }
@@ -153,7 +155,7 @@ static void end_run(struct daemon *daemon, const struct task *task,
 static void give_up(struct daemon *daemon, const struct task *task, enum journal_outcome outcome,
                     int code, const char *why)
 {
-    struct journal_run run = {.outcome = outcome, .ended_us = instant_now_us()};
+    struct journal_run run = {.outcome = outcome, .ended_us = daemon_now_us(daemon)};
     struct error err = ERROR_NONE;
     say(LOG_WARNING, task->identity, task->run_id, "%s", why);
     if (task->is_lookup || task->run_id[0] == '\0')
@@ -210,7 +212,7 @@ static bool start_task(struct daemon *daemon, size_t index)
     struct task *task = daemon->tasks[index];
     struct error err = ERROR_NONE;
     char due[INSTANT_TEXT_MAX], why[ERROR_MESSAGE_MAX];
-    if (task_start(task, daemon->epoll_fd, &err) == 0) {
+    if (daemon->world.start(task, daemon->world.context, &err) == 0) {
         if (!task->is_lookup)
             say(LOG_INFO, task->identity, task->run_id, "started for %s, attempt %d",
                 instant_format(task->due_us, due), task->attempt);
@@ -228,7 +230,7 @@ static bool start_task(struct daemon *daemon, size_t index)
 
 void supervise_start(struct daemon *daemon)
 {
-    int64_t boot_us = boot_now_us();
+    int64_t boot_us = daemon_boot_us(daemon);
     for (size_t i = 0; i < daemon->task_count && supervise_running(daemon) < DAEMON_RUNNING_MAX;)
         if (!may_start(daemon, daemon->tasks[i], boot_us) || start_task(daemon, i))
             i++;
@@ -239,7 +241,7 @@ void supervise_start(struct daemon *daemon)
 static bool has_adopted_ended(struct daemon *daemon, const struct task *task)
 {
     struct error err = ERROR_NONE;
-    if (process_alive(&task->process))
+    if (daemon->world.is_alive(&task->process, daemon->world.context))
         return false;
     if (journal_recover(daemon->journal, task->cluster, task->job, NULL, NULL, &err))
         say_error(task->identity, task->run_id, NULL, &err);
@@ -252,7 +254,8 @@ static bool has_ended(struct daemon *daemon, struct task *task)
     struct child_status status;
     if (task->state == TASK_ADOPTED)
         return has_adopted_ended(daemon, task);
-    if (task->state != TASK_RUNNING || !task_reap(task, daemon->epoll_fd, &status))
+    if (task->state != TASK_RUNNING ||
+        !daemon->world.has_ended(task, daemon->world.context, &status))
         return false;
     if (task->is_lookup)
         schedule_take_lookup(daemon, task, status.exited && status.exit_status == 0);
@@ -263,14 +266,14 @@ static bool has_ended(struct daemon *daemon, struct task *task)
 
 void supervise_check(struct daemon *daemon)
 {
-    int64_t boot_us = boot_now_us();
+    int64_t boot_us = daemon_boot_us(daemon);
     for (size_t i = 0; i < daemon->task_count;) {
         if (has_ended(daemon, daemon->tasks[i])) {
             remove_task(daemon, i);
             continue;
         }
         if (daemon->tasks[i]->state == TASK_RUNNING)
-            task_enforce(daemon->tasks[i], boot_us);
+            daemon->world.enforce(daemon->tasks[i], boot_us, daemon->world.context);
         i++;
     }
 }
@@ -281,7 +284,7 @@ void supervise_stop(struct daemon *daemon, int64_t grace_us)
         struct task *task = daemon->tasks[i];
         if (task->state == TASK_RUNNING) {
             say(LOG_INFO, task->identity, task->run_id, "told to stop");
-            task_stop(task, grace_us);
+            daemon->world.stop(task, grace_us, daemon->world.context);
         }
     }
 }
@@ -299,7 +302,7 @@ void supervise_drop_waiting(struct daemon *daemon)
 
 int64_t supervise_next_boot_us(const struct daemon *daemon)
 {
-    int64_t next_us = INT64_MAX, boot_us = boot_now_us();
+    int64_t next_us = INT64_MAX, boot_us = daemon_boot_us(daemon);
     for (size_t i = 0; i < daemon->task_count; i++) {
         const struct task *task = daemon->tasks[i];
         int64_t at_us = INT64_MAX;

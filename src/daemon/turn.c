@@ -1,0 +1,96 @@
+#include "daemon/say.h"
+#include "daemon/state.h"
+
+int64_t daemon_now_us(const struct daemon *daemon)
+{
+    return daemon->world.now_us(daemon->world.context);
+}
+
+int64_t daemon_boot_us(const struct daemon *daemon)
+{
+    return daemon->world.boot_us(daemon->world.context);
+}
+
+void turn_begin(struct daemon *daemon)
+{
+    schedule_learn(daemon);
+    daemon->journal_is_new = false;
+}
+
+static void go_on_stopping(struct daemon *daemon, int64_t boot_us)
+{
+    if (supervise_running(daemon) == 0) {
+        receivers_stop(daemon); /* last: a run may wait for what they store */
+        daemon->is_ended = receivers_running(daemon) == 0;
+    } else if (boot_us >= daemon->drain_until_boot_us) {
+        supervise_stop(daemon, DAEMON_GRACE_US);
+        daemon->drain_until_boot_us = INT64_MAX;
+    }
+}
+
+/* In this order: ends free the way for starts. */
+void turn_take(struct daemon *daemon)
+{
+    int64_t now_us = daemon_now_us(daemon), boot_us = daemon_boot_us(daemon);
+    if (daemon->looked_us != INSTANT_NONE &&
+        due_clock_stepped(daemon->looked_us, daemon->looked_boot_us, now_us, boot_us)) {
+        schedule_clock_stepped(daemon, now_us);
+        daemon->looked_us = now_us;
+    }
+    supervise_check(daemon);
+    receivers_look(daemon);
+    if (daemon->is_stopping) {
+        go_on_stopping(daemon, boot_us);
+    } else {
+        schedule_look(daemon, now_us);
+        supervise_start(daemon);
+    }
+    daemon->looked_us = now_us;
+    daemon->looked_boot_us = boot_us;
+}
+
+static int64_t earlier(int64_t a_us, int64_t b_us)
+{
+    return a_us < b_us ? a_us : b_us;
+}
+
+/* The clock of the wall tells how long it is to the next due instant; that it was set meanwhile is
+ * seen by others (daemon.c), and at the next look at the latest. */
+int64_t turn_sleep_us(const struct daemon *daemon)
+{
+    int64_t now_us = daemon_now_us(daemon), boot_us = daemon_boot_us(daemon);
+    int64_t wake_us = boot_us + DAEMON_SLEEP_US;
+    if (daemon->watchdog_us > 0)
+        wake_us = earlier(wake_us, boot_us + daemon->watchdog_us / 2);
+    wake_us = earlier(wake_us, supervise_next_boot_us(daemon));
+    wake_us = earlier(wake_us, receivers_next_boot_us(daemon));
+    if (daemon->is_stopping)
+        wake_us = earlier(wake_us, daemon->drain_until_boot_us);
+    int64_t next_us = daemon->is_stopping ? INT64_MAX : schedule_next_us(daemon);
+    int64_t sleep_us = wake_us - boot_us;
+    if (next_us != INT64_MAX)
+        sleep_us = earlier(sleep_us, next_us - now_us);
+    return sleep_us > 0 ? sleep_us : 0;
+}
+
+void turn_swap(struct daemon *daemon, struct roster *roster)
+{
+    roster_free(daemon->roster);
+    daemon->roster = roster;
+    schedule_learn(daemon);
+}
+
+void turn_stop(struct daemon *daemon)
+{
+    if (daemon->is_stopping) {
+        supervise_stop(daemon, DAEMON_GRACE_US);
+        receivers_stop(daemon);
+        daemon->drain_until_boot_us = INT64_MAX;
+        return;
+    }
+    daemon->is_stopping = true;
+    daemon->drain_until_boot_us = daemon_boot_us(daemon) + daemon->options->drain_us;
+    say(LOG_INFO, NULL, NULL, "stopping: %zu runs may end within %d s", supervise_running(daemon),
+        (int)(daemon->options->drain_us / US_PER_SECOND));
+    supervise_drop_waiting(daemon);
+}

@@ -17,7 +17,6 @@ static const char STYLE[] =
     ".SKIP{color:#6b7683}.sum{display:flex;gap:1.2em;margin:.8em 0;flex-wrap:wrap}.sum b{"
     "font-size:20px;margin-right:.25em}ul{margin:.2em 0;padding-left:1.1em}.m{color:#5b6675;"
     "font-size:12px}code{font:12px ui-monospace,monospace;overflow-wrap:anywhere}"
-    "svg{width:100%;height:auto}svg text{font:11px system-ui,sans-serif;fill:#5b6675}"
     "@media print{body{margin:0;max-width:none}tr{break-inside:avoid}h2{break-after:avoid}}";
 
 /* -- the controls -------------------------------------------------------------------------- */
@@ -143,8 +142,8 @@ static void add_head(struct buf *out, const struct audit_report *report)
     buf_add_text(out, "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
                       "<meta name=viewport content=\"width=device-width\"><title>Audit of ");
     report_escape(out, report->policy->cluster);
-    buf_addf(out, "</title><style>%s</style></head><body>\n<h1><span class=%s>%s</span> ", STYLE,
-             result, result);
+    buf_addf(out, "</title><style>%s%s</style></head><body>\n<h1><span class=%s>%s</span> ", STYLE,
+             report_timeline_style, result, result);
     report_escape(out, report->policy->cluster);
     buf_add_text(out, "</h1>\n<div class=m>");
     if (report->period.from_us == INSTANT_NONE)
@@ -187,10 +186,10 @@ static void add_foot(struct buf *out, const struct audit_report *report)
 int report_html(const struct audit_report *report, struct buf *out, struct error *err)
 {
     add_head(out, report);
-    int rc = report_timeline(report, out, err);
+    buf_add_text(out, "<h2>Backups and recovery window</h2>\n");
+    report_timeline(report, REPORT_SHOWN_MAX, out);
     add_controls(out, report);
-    if (!rc)
-        rc = add_deletions(out, report, err);
+    int rc = add_deletions(out, report, err);
     add_foot(out, report);
     return rc;
 }

@@ -7,8 +7,17 @@ enum { WIDTH = 1000, LEFT = 130, ROW = 26, TOP = 22, TICKS = 6, GAPS_MAX = 200 }
 /* Without a period the picture begins with the oldest backup, but not before this. */
 #define SHOWN_US (90 * US_PER_DAY)
 
+const char report_timeline_style[] =
+    ".timeline{overflow-x:auto}.timeline svg{width:100%;min-width:640px;height:auto;display:block}"
+    ".timeline text{font:11px system-ui,sans-serif;fill:var(--text,#5b6675)}"
+    ".timeline .line{stroke:var(--line,#e3e8ee)}.timeline .ok{fill:var(--ok,#1a7f37)}"
+    ".timeline .bad{fill:var(--bad,#b3261e)}.timeline .window{fill:var(--window,#2f6fdb)}"
+    ".timeline .gone{fill:var(--ground,#fff);stroke:var(--gone,#9aa5b1)}"
+    ".legend{font-size:12px;color:var(--text,#5b6675)}";
+
 struct canvas {
     const struct audit_report *report;
+    size_t shown_max;
     struct buf *out;
     int64_t from_us, to_us;
     int rows;
@@ -44,20 +53,20 @@ static void add_label(struct canvas *canvas, const char *text)
     buf_addf(canvas->out, "<text x=\"0\" y=\"%d\">", TOP + canvas->rows * ROW + 15);
     report_escape(canvas->out, text);
     buf_add_text(canvas->out, "</text>");
-    buf_addf(canvas->out, "<line x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\" stroke=\"#e3e8ee\"/>\n",
-             LEFT, WIDTH - 10, TOP + canvas->rows * ROW + 11, TOP + canvas->rows * ROW + 11);
+    buf_addf(canvas->out, "<line x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\" class=\"line\"/>\n", LEFT,
+             WIDTH - 10, TOP + canvas->rows * ROW + 11, TOP + canvas->rows * ROW + 11);
 }
 
 static void add_backup(struct canvas *canvas, const struct audit_backup *backup)
 {
     char started[INSTANT_TEXT_MAX];
     bool is_gone = backup->removed_us != INSTANT_NONE;
-    const char *colour = backup->is_good ? "#1a7f37" : "#b3261e";
     buf_addf(canvas->out,
-             "<rect x=\"%.1f\" y=\"%d\" width=\"4\" height=\"14\" fill=\"%s\" stroke=\"%s\">"
-             "<title>",
+             "<rect x=\"%.1f\" y=\"%d\" width=\"4\" height=\"14\" class=\"%s\"><title>",
              place(canvas, backup->started_us), TOP + canvas->rows * ROW + 4,
-             is_gone ? "#fff" : colour, is_gone ? "#9aa5b1" : colour);
+             is_gone           ? "gone"
+             : backup->is_good ? "ok"
+                               : "bad");
     report_escape(canvas->out, backup->id);
     buf_addf(canvas->out, " %s%s</title></rect>\n", instant_format(backup->started_us, started),
              is_gone           ? ", deleted"
@@ -70,7 +79,7 @@ static void add_job(struct canvas *canvas, size_t first, size_t count)
 {
     const struct audit_report *report = canvas->report;
     const char *job = report->history[first].job;
-    size_t skipped = count > REPORT_SHOWN_MAX ? count - REPORT_SHOWN_MAX : 0;
+    size_t skipped = count > canvas->shown_max ? count - canvas->shown_max : 0;
     add_label(canvas, *job ? job : "(no job)");
     for (size_t i = first + skipped; i < first + count; i++)
         if (report->history[i].started_us >= canvas->from_us &&
@@ -92,7 +101,7 @@ static void add_jobs(struct canvas *canvas)
     }
 }
 
-static void add_bar(struct canvas *canvas, int64_t from_us, int64_t to_us, const char *colour,
+static void add_bar(struct canvas *canvas, int64_t from_us, int64_t to_us, const char *class,
                     const char *what)
 {
     char from[INSTANT_TEXT_MAX], to[INSTANT_TEXT_MAX];
@@ -100,9 +109,9 @@ static void add_bar(struct canvas *canvas, int64_t from_us, int64_t to_us, const
         return;
     double begin = place(canvas, from_us), end = place(canvas, to_us);
     buf_addf(canvas->out,
-             "<rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"10\" fill=\"%s\"><title>%s %s to "
+             "<rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"10\" class=\"%s\"><title>%s %s to "
              "%s</title></rect>\n",
-             begin, TOP + canvas->rows * ROW + 6, end - begin < 1.5 ? 1.5 : end - begin, colour,
+             begin, TOP + canvas->rows * ROW + 6, end - begin < 1.5 ? 1.5 : end - begin, class,
              what, instant_format(from_us, from), instant_format(to_us, to));
 }
 
@@ -113,14 +122,14 @@ static void add_recovery(struct canvas *canvas)
         return;
     add_label(canvas, "recovery window");
     for (size_t i = 0; i < continuity->window_count; i++)
-        add_bar(canvas, continuity->windows[i].from_us, continuity->windows[i].to_us, "#2f6fdb",
+        add_bar(canvas, continuity->windows[i].from_us, continuity->windows[i].to_us, "window",
                 "any moment from");
     for (size_t i = 0; i < continuity->gap_count && i < GAPS_MAX; i++) {
         const struct continuity_gap *gap = &continuity->gaps[i];
         if ((gap->state == GAP_LOST || gap->state == GAP_ACKNOWLEDGED) &&
             gap->from_us != INSTANT_NONE)
             add_bar(canvas, gap->from_us,
-                    gap->until_us == INSTANT_NONE ? canvas->to_us : gap->until_us, "#b3261e",
+                    gap->until_us == INSTANT_NONE ? canvas->to_us : gap->until_us, "bad",
                     "not recoverable:");
     }
     canvas->rows++;
@@ -147,7 +156,7 @@ static void add_axis(struct canvas *canvas)
         format_tick(canvas, at_us, text);
         buf_addf(canvas->out,
                  "<text x=\"%.1f\" y=\"12\" text-anchor=\"%s\">%s</text><line x1=\"%.1f\" "
-                 "x2=\"%.1f\" y1=\"16\" y2=\"%d\" stroke=\"#eef1f5\"/>\n",
+                 "x2=\"%.1f\" y1=\"16\" y2=\"%d\" class=\"line\"/>\n",
                  place(canvas, at_us),
                  i == TICKS ? "end"
                  : i        ? "middle"
@@ -164,23 +173,20 @@ static int count_rows(const struct audit_report *report)
     return rows;
 }
 
-int report_timeline(const struct audit_report *report, struct buf *out, struct error *err)
+void report_timeline(const struct audit_report *report, size_t shown_max, struct buf *out)
 {
-    (void)err;
-    struct canvas canvas = {.report = report, .out = out};
+    struct canvas canvas = {.report = report, .shown_max = shown_max, .out = out};
     int rows = count_rows(report);
     find_span(&canvas);
     buf_addf(out,
-             "<h2>Backups and recovery window</h2>\n<svg viewBox=\"0 0 %d %d\" role=\"img\" "
-             "aria-label=\"timeline of backups\">\n",
+             "<div class=timeline tabindex=0><svg viewBox=\"0 0 %d %d\" role=\"img\" "
+             "aria-label=\"timeline of backups and recovery window\">\n",
              WIDTH, TOP + rows * ROW + 6);
     canvas.rows = rows;
     add_axis(&canvas);
     canvas.rows = 0;
     add_jobs(&canvas);
     add_recovery(&canvas);
-    buf_add_text(out,
-                 "</svg>\n<div class=m>green: good; red: not good; hollow: deleted since; blue: "
-                 "any moment can be recovered; red bar: lost</div>\n");
-    return 0;
+    buf_add_text(out, "</svg></div>\n<div class=legend>green: good; red: not good; hollow: deleted "
+                      "since; blue: any moment can be recovered; red bar: lost</div>\n");
 }

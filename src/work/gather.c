@@ -198,8 +198,9 @@ static int read_repository(const struct gather *gather, struct repository *repos
     if (rc)
         return gather_problem(&reason, &facts->repository_problem, err);
     rc = read_cluster(repository, facts, err);
-    if (!rc)
-        rc = gather_evidence(repository, gather->known, facts, err);
+    if (rc || gather->is_brief)
+        return rc;
+    rc = gather_evidence(repository, gather->known, facts, err);
     if (!rc)
         rc = gather_objects(repository, facts, err);
     if (!rc)
@@ -233,7 +234,7 @@ int gather_facts(const struct gather *gather, struct facts_audit *ret_facts, str
     if (!rc && !facts.facts.cluster)
         rc = copy_text(policy->cluster, &facts.facts.cluster, err);
     if (!rc && gather->asks_server)
-        rc = gather_server(policy, &facts, err);
+        rc = gather_server(policy, gather->is_brief, &facts, err);
     if (!rc && gather->asks_journal)
         rc = gather_journal(policy, &facts, err);
     if (!rc)

@@ -23,6 +23,8 @@
 struct gather {
     const struct policy *policy;
     int64_t now_us;
+    bool is_brief; /* only backups, WAL and the server as a whole: no evidence, no look into each
+                      folder and each database; for what is asked every few minutes */
     bool asks_server, asks_journal;   /* false: an audit of a period, from the evidence alone */
     struct repository *repository;    /* NULL: it is opened here */
     const struct evidence_tip *known; /* a tip of the evidence kept elsewhere; NULL: none */
@@ -34,7 +36,8 @@ int gather_facts(const struct gather *gather, struct facts_audit *ret_facts, str
 int gather_objects(struct repository *repository, struct facts_audit *facts, struct error *err);
 int gather_evidence(struct repository *repository, const struct evidence_tip *known,
                     struct facts_audit *facts, struct error *err);
-int gather_server(const struct policy *policy, struct facts_audit *facts, struct error *err);
+int gather_server(const struct policy *policy, bool is_brief, struct facts_audit *facts,
+                  struct error *err);
 int gather_journal(const struct policy *policy, struct facts_audit *facts, struct error *err);
 int gather_files(const struct policy *policy, struct facts_audit *facts, struct error *err);
 

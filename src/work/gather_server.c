@@ -251,7 +251,8 @@ static bool has_wal_job(const struct policy *policy)
     return false;
 }
 
-int gather_server(const struct policy *policy, struct facts_audit *facts, struct error *err)
+int gather_server(const struct policy *policy, bool is_brief, struct facts_audit *facts,
+                  struct error *err)
 {
     struct facts_server *server = &facts->server;
     _cleanup_(freep) char *conninfo = NULL;
@@ -276,6 +277,7 @@ int gather_server(const struct policy *policy, struct facts_audit *facts, struct
         rc = read_wal(policy, conn, server, &reason);
     if (rc)
         return gather_problem(&reason, &server->problem, err);
-    rc = diagnose_databases(policy, conn, conninfo, server, unknown, err);
+    if (!is_brief)
+        rc = diagnose_databases(policy, conn, conninfo, server, unknown, err);
     return rc ? rc : keep_unknown(unknown, server, err);
 }

@@ -305,6 +305,7 @@ int child_poll(struct child *child, bool *ret_ended, struct child_status *ret_st
             .exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 0,
             .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
         };
+        child->ended_by = ret_status->signal;
         finish(child);
     }
     return 0;

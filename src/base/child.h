@@ -47,6 +47,7 @@ struct child {
     int stderr_fd;
     bool has_reader;
     atomic_bool reader_ends; /* told to the reader when the child was reaped */
+    int ended_by;            /* the signal that ended it; 0: it ended by itself, or runs */
     pthread_t stderr_reader;
     char stderr_text[CHILD_STDERR_MAX + 1];
     size_t stderr_length;

@@ -19,7 +19,7 @@ static const struct command_option OPTIONS[] = {
     {"level", OPTION_TEXT, "1..3",
      "1: all objects are there; 2: every byte of the backups is read (default); 3: and of the WAL"},
     {"budget", OPTION_TEXT, "DURATION",
-     "begin nothing more after this time; the next run goes on where this one ended"},
+     "begin nothing that would end later, but for the first; the next run goes on there"},
     {"jobs", OPTION_TEXT, "N", "objects read at once (2)"},
     {NULL, OPTION_FLAG, NULL, NULL},
 };
@@ -101,7 +101,7 @@ static void print_text(const struct verify_report *report, const char *cluster)
         printf(", %lld fault%s", (long long)report->fault_count,
                report->fault_count == 1 ? "" : "s");
     if (report->remaining)
-        printf(", %zu not reached within the budget", report->remaining);
+        printf(", %zu not reached", report->remaining);
     printf("\n");
 }
 
@@ -148,8 +148,10 @@ static int as_told(const struct globals *globals, const char *cluster, struct ve
     if (error_exit_status(rc) != error_exit_status(ERR_UNKNOWN) || !globals->json)
         return rc;
     if (!report->unknowns)
-        *report = (struct verify_report){
-            .faults = json_array(), .unknowns = json_array(), .lost = json_array()};
+        *report = (struct verify_report){.faults = json_array(),
+                                         .unknowns = json_array(),
+                                         .lost = json_array(),
+                                         .left = json_array()};
     json_array_append_new(report->unknowns, json_pack("{s:s, s:s, s:o}", "id", "", "object", "",
                                                       "what", pg_text_to_json(err->message)));
     struct error print = ERROR_NONE;

@@ -162,10 +162,10 @@ int restore_drive(struct child *child, struct volume_reader *input, struct buf *
         restore_copy_object(input, child->input_fd, "pg_restore", &input_error);
         close(child->input_fd);
         child->input_fd = -1;
-        if (input_error.code == ERR_INTERRUPTED || input_error.code == ERR_CORRUPT) {
+        if (input_error.code && input_error.code != ERR_IO) {
             *err = input_error; /* whatever pg_restore makes of half an archive */
             return err->code;
-        }
+        } /* ERR_IO: it may have ended, and tells why */
     }
     int rc = output ? gather(child, output, err) : 0;
     if (!rc)

@@ -60,35 +60,44 @@ static int record(struct verifying *verifying, bool is_partial, struct error *er
     if (!rc)
         return 0;
     error_prefix(&reason, "what was proved could not be recorded");
-    if (reason.code == ERR_CORRUPT || reason.code == ERR_NOT_FOUND)
+    if (reason.code == ERR_CORRUPT || reason.code == ERR_NOT_FOUND || reason.code == ERR_CONFLICT)
         reason.code = ERR_UNKNOWN;
     return verify_note(verifying, &finding, &reason, NULL, err);
 }
 
-/* What was proved so far stays proved, whatever ended the rest; the store may be gone, though. */
+/* What was proved so far stays proved, whatever ended the rest. The work's own store may have been
+ * stopped; its keeper goes on. */
+static void record_early(struct verifying *verifying)
+{
+    const struct verify_request *asked = verifying->request;
+    struct verify_request request = *asked;
+    struct error unrecorded = ERROR_NONE;
+    if (asked->repository->keeper)
+        request.repository = asked->repository->keeper;
+    verifying->request = &request;
+    if (verify_record(verifying, true, &unrecorded))
+        verify_notice(verifying, "what was proved is not in the evidence: %s", unrecorded.message);
+    verifying->request = asked;
+}
+
+/* A store that fails on the way leaves unknown what was not reached. */
 static int end_early(struct verifying *verifying, const struct error *reason, struct error *err)
 {
     const struct verify_finding nowhere = {.object = verifying->request->policy->repository_url,
                                            .byte = -1};
-    struct error unrecorded = ERROR_NONE;
     bool is_gone = reason->code == ERR_CONNECTION || reason->code == ERR_AUTH;
+    struct error as_unknown = *reason;
+    int rc = 0;
     if (is_gone) {
-        struct error as_unknown = *reason;
         error_keep_cure(&as_unknown);
         as_unknown.code = ERR_UNKNOWN;
-        return verify_note(verifying, &nowhere, &as_unknown, NULL, err);
+        rc = verify_losses(verifying, err);
+        if (!rc)
+            rc = verify_note(verifying, &nowhere, &as_unknown, NULL, err);
     }
-    struct repository *keeper = verifying->request->repository->keeper;
-    if (keeper) {
-        struct verify_request request = *verifying->request;
-        const struct verify_request *asked = verifying->request;
-        request.repository = keeper;
-        verifying->request = &request;
-        if (verify_record(verifying, true, &unrecorded))
-            verify_notice(verifying, "what was proved is not in the evidence: %s",
-                          unrecorded.message);
-        verifying->request = asked;
-    }
+    record_early(verifying);
+    if (is_gone)
+        return rc;
     if (err)
         *err = *reason;
     return reason->code;
@@ -113,14 +122,15 @@ int verify(const struct verify_request *request, struct verify_report *ret_repor
     *ret_report = (struct verify_report){.level = request->level,
                                          .faults = json_array(),
                                          .unknowns = json_array(),
-                                         .lost = json_array()};
+                                         .lost = json_array(),
+                                         .left = json_array()};
     _cleanup_(verifying_clear) struct verifying verifying = {.request = request,
                                                              .report = ret_report,
                                                              .mutex = PTHREAD_MUTEX_INITIALIZER,
                                                              .now_us = instant_now_us(),
                                                              .begun_us = instant_monotonic_us()};
     verifying.recorded_us = verifying.begun_us;
-    if (!ret_report->faults || !ret_report->unknowns || !ret_report->lost)
+    if (!ret_report->faults || !ret_report->unknowns || !ret_report->lost || !ret_report->left)
         return error_no_memory(err);
     struct error reason = ERROR_NONE;
     int rc = gather(&verifying, err);
@@ -138,10 +148,42 @@ int verify(const struct verify_request *request, struct verify_report *ret_repor
 
 /* -- items ----------------------------------------------------------------------------------- */
 
-static bool is_over(const struct verifying *verifying)
+static int64_t elapsed_us(const struct verifying *verifying)
+{
+    return instant_monotonic_us() - verifying->begun_us;
+}
+
+/* How long an item will take, by what was read so far. */
+static int64_t estimate_us(const struct verifying *verifying, const struct verify_item *item)
+{
+    int64_t done = atomic_load(&verifying->bytes_done);
+    if (item->level <= 1 || done <= 0)
+        return 0;
+    return (int64_t)((double)item->bytes / (double)done * (double)elapsed_us(verifying));
+}
+
+/* The first one is begun in any case: the run that finds it so begins with it the next time. */
+static bool is_over(const struct verifying *verifying, size_t next)
 {
     int64_t budget_us = verifying->request->budget_us;
-    return budget_us > 0 && instant_monotonic_us() - verifying->begun_us >= budget_us;
+    return next > 0 && budget_us > 0 &&
+           elapsed_us(verifying) + estimate_us(verifying, &verifying->items[next]) >= budget_us;
+}
+
+static int name_left(struct verifying *verifying, size_t next, struct error *err)
+{
+    struct verify_report *report = verifying->report;
+    report->remaining = verifying->item_count - next;
+    for (size_t i = next; i < verifying->item_count && i - next < VERIFY_LEFT_MAX; i++) {
+        const struct verify_item *item = &verifying->items[i];
+        char first[WAL_NAME_MAX], last[WAL_NAME_MAX];
+        json_t *name = item->backup ? json_string(item->backup->id)
+                                    : json_sprintf("%s to %s", wal_name_format(&item->first, first),
+                                                   wal_name_format(&item->last, last));
+        if (json_array_append_new(report->left, name))
+            return error_no_memory(err);
+    }
+    return 0;
 }
 
 static void tell_remaining(struct verifying *verifying, size_t next)
@@ -149,32 +191,56 @@ static void tell_remaining(struct verifying *verifying, size_t next)
     char budget[UNITS_TEXT_MAX], oldest[INSTANT_TEXT_MAX];
     const struct verify_item *item = &verifying->items[next];
     bool was_proved = item->proved_us != INSTANT_NONE;
-    verifying->report->remaining = verifying->item_count - next;
     verify_notice(verifying,
-                  "the budget of %s is over: %zu of %zu items were not looked at, the oldest proof "
-                  "of them is %s%s; the next run begins there",
+                  "the budget of %s is over, or the next item would not end within it: %zu of %zu "
+                  "items were not looked at, the oldest proof of them is %s%s; the next run begins "
+                  "there",
                   duration_format(verifying->request->budget_us, budget),
                   verifying->report->remaining, verifying->item_count, was_proved ? "of " : "none",
                   was_proved ? instant_format(item->proved_us, oldest) : "");
 }
 
+/* An item is not left in its middle, or it would never be proved; that is told. */
+static void tell_overrun(struct verifying *verifying)
+{
+    char budget[UNITS_TEXT_MAX], took[UNITS_TEXT_MAX];
+    int64_t budget_us = verifying->request->budget_us, took_us = elapsed_us(verifying);
+    if (budget_us <= 0 || took_us < budget_us + US_PER_SECOND)
+        return;
+    verifying->report->overrun_us = took_us - budget_us;
+    verify_notice(verifying,
+                  "it took %s and not %s: an item that was begun is read to its end, and one of "
+                  "these is larger than the budget",
+                  duration_format(took_us / US_PER_SECOND * US_PER_SECOND, took),
+                  duration_format(budget_us, budget));
+}
+
+static int begin_item(struct verifying *verifying, struct error *err)
+{
+    if (work_interrupted(err))
+        return err->code;
+    return verifying->request->lock ? lock_check_held(verifying->request->lock, err) : 0;
+}
+
 static int prove_items(struct verifying *verifying, struct error *err)
 {
+    size_t i = 0;
     int rc = 0;
-    for (size_t i = 0; i < verifying->item_count && !rc; i++) {
-        if (i > 0 && is_over(verifying)) {
-            tell_remaining(verifying, i);
-            return 0;
-        }
-        if (work_interrupted(err))
-            return err->code;
-        if (verifying->request->lock)
-            rc = lock_check_held(verifying->request->lock, err);
+    for (; i < verifying->item_count && !is_over(verifying, i); i++) {
+        rc = begin_item(verifying, err);
         if (!rc)
             rc = prove_one(verifying, &verifying->items[i], err);
         if (!rc && instant_monotonic_us() - verifying->recorded_us >= VERIFY_RECORD_US)
             rc = record(verifying, true, err);
+        if (rc)
+            break;
     }
+    tell_overrun(verifying);
+    struct error unnamed = ERROR_NONE;
+    if (name_left(verifying, i, rc ? &unnamed : err) && !rc)
+        return err->code;
+    if (!rc && i < verifying->item_count)
+        tell_remaining(verifying, i);
     return rc;
 }
 
@@ -200,15 +266,31 @@ static int note_wal(struct verifying *verifying, const struct verify_item *item,
     return proof_looked_span(&verifying->proof, &span, err);
 }
 
+static int look_at(struct verifying *verifying, struct verify_item *item, struct error *err)
+{
+    const struct verify_finding finding = {
+        .item = item, .id = "", .object = verifying->phase, .byte = -1};
+    struct error reason = ERROR_NONE;
+    int rc = item->backup ? verify_backup(verifying, item, &reason)
+                          : verify_wal_log(verifying, item, &reason);
+    if (rc == ERR_LIMIT) /* of this item: others are within it */
+        return verify_note(verifying, &finding, &reason, NULL, err);
+    if (rc && err)
+        *err = reason;
+    return rc;
+}
+
+/* A fault stays one, also when the rest of the item could not be read. */
 static int prove_one(struct verifying *verifying, struct verify_item *item, struct error *err)
 {
-    int rc =
-        item->backup ? verify_backup(verifying, item, err) : verify_wal_log(verifying, item, err);
-    if (rc)
-        return rc;
-    verifying->report->proved += !item->has_fault && !item->is_unknown;
+    struct error unnoted = ERROR_NONE;
+    int rc = look_at(verifying, item, err), noted = 0;
     verifying->report->bytes = atomic_load(&verifying->bytes_done);
-    return item->backup ? note_backup(verifying, item, err) : note_wal(verifying, item, err);
+    if (!rc || item->has_fault)
+        noted = item->backup ? note_backup(verifying, item, rc ? &unnoted : err)
+                             : note_wal(verifying, item, rc ? &unnoted : err);
+    verifying->report->proved += !rc && !item->has_fault && !item->is_unknown;
+    return rc ? rc : noted;
 }
 
 /* -- threads --------------------------------------------------------------------------------- */

@@ -13,15 +13,18 @@
  *
  * Levels: 1, every object is listed with its size, manifests are the ones that were written, WAL
  * has no hole. 2, every byte of the backups is read and hashed, volumes are unpacked, rows counted,
- * archives parsed by pg_restore, files compared with the server's list. 3, so is all WAL.
+ * archives parsed by pg_restore, files compared with the server's list. 3, so is all WAL, and the
+ * pages of that which snapshots carry are looked at.
  *
- * Items are backups and logs of WAL. One that was never proved comes first, then the oldest proof;
- * what was proved on one day comes in random order. With a budget no item is begun when it is over,
- * but what was begun is ended, so that each run gets further. An item in which a fault was found
- * before is read again as deep as that went.
+ * Items are backups and logs of WAL. One that was never looked at comes first, then the oldest
+ * look; what was looked at on one day comes in random order. With a budget no item is begun that
+ * would not end within it, by the speed of those before, but the first one: that is ended, so that
+ * each run gets further, and the report tells how long it took beyond. An item in which a fault was
+ * found before is read again as deep as that went.
  *
  * A fault is what a reader would stumble over: ERR_CORRUPT and what is not there. Everything else
- * that keeps something from being read makes it unknown. What was proved is written into the
+ * that keeps something from being read makes it unknown. A store that fails on the way ends the
+ * run, which is unknown then and names what was not looked at. What was proved is written into the
  * evidence at the end, and now and then before.
  *
  * Memory: a manifest, and a reader and 2 MB for each of the jobs.
@@ -48,6 +51,7 @@ enum {
     VERIFY_RECORDED_MAX = 100, /* of those in the evidence */
     VERIFY_LOG_MAX = 20000,    /* objects of one log of WAL */
     VERIFY_TEXT_MAX = 1024,    /* of a fault's texts */
+    VERIFY_LEFT_MAX = 100,     /* names of items that were not looked at; they are counted */
     VERIFY_PHASE_MAX = 80,
 };
 
@@ -76,7 +80,9 @@ struct verify_report {
     int64_t fault_count;      /* more than the list has, over VERIFY_FAULTS_MAX */
     json_t *unknowns;         /* [{"id","object","what"}] */
     json_t *lost;             /* [{"from","to"}]: moments that can't be recovered any more */
-    size_t proved, remaining; /* items */
+    size_t proved, remaining; /* items; remaining: not looked at to their end */
+    json_t *left;             /* ["ID" or "SEGMENT to SEGMENT"], of the remaining */
+    int64_t overrun_us;       /* beyond the budget */
 };
 
 /* Clear the report always. Errors are those that kept it from looking at anything, and
@@ -100,6 +106,7 @@ struct verify_item {
     int level;                   /* to prove it to */
     int64_t bytes;               /* stored */
     int64_t proved_us;           /* INSTANT_NONE: never */
+    int64_t looked_us;           /* likewise, with or without a fault */
     uint32_t lot;                /* random, for the order */
     bool has_fault, is_unknown;
 };

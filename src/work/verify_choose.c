@@ -43,11 +43,14 @@ static int add_backup(struct verifying *verifying, const struct facts_backup *ba
     struct verify_item item = {.backup = backup,
                                .level = verifying->request->level,
                                .bytes = backup->bytes_stored,
-                               .proved_us = INSTANT_NONE};
+                               .proved_us = INSTANT_NONE,
+                               .looked_us = INSTANT_NONE};
     if (known && known->failed_level > item.level)
         item.level = known->failed_level;
     if (known && !known->failed_level && known->level >= item.level)
-        item.proved_us = known->at_us;
+        item.proved_us = item.looked_us = known->at_us;
+    if (known && known->failed_level)
+        item.looked_us = known->failed_us; /* or what is broken would always come first */
     return add_item(verifying, &item, err);
 }
 
@@ -180,7 +183,8 @@ static int gather(const struct store_object *object, void *context, struct error
         *item = (struct verify_item){.wal = gathering->wal,
                                      .first = segment,
                                      .level = gathering->verifying->request->level,
-                                     .proved_us = proved_us};
+                                     .proved_us = proved_us,
+                                     .looked_us = proved_us};
         gathering->has_item = true;
     }
     item->last = segment;
@@ -242,12 +246,12 @@ static int choose_wal(struct verifying *verifying, struct error *err)
 
 /* -- the order ------------------------------------------------------------------------------- */
 
-/* Never proved, then by the day of the proof, then by lot. */
+/* Never looked at, then by the day of the look, then by lot. */
 static int compare_items(const void *a, const void *b)
 {
     const struct verify_item *x = a, *y = b;
-    int64_t x_day = x->proved_us == INSTANT_NONE ? INSTANT_NONE : x->proved_us / US_PER_DAY;
-    int64_t y_day = y->proved_us == INSTANT_NONE ? INSTANT_NONE : y->proved_us / US_PER_DAY;
+    int64_t x_day = x->looked_us == INSTANT_NONE ? INSTANT_NONE : x->looked_us / US_PER_DAY;
+    int64_t y_day = y->looked_us == INSTANT_NONE ? INSTANT_NONE : y->looked_us / US_PER_DAY;
     if (x_day != y_day)
         return x_day < y_day ? -1 : 1;
     return x->lot < y->lot ? -1 : x->lot > y->lot;

@@ -271,8 +271,10 @@ static int check_volume(struct verify_backup *backup, struct verify_object *obje
 
 /* -- archives of pg_dump --------------------------------------------------------------------- */
 
-/* Why pg_restore does not take it, as a fault of the archive. */
-static int blame_archive(struct volume_reader *reader, struct error *reason)
+/* Why pg_restore does not take it, as a fault of the archive; but what ended pg_restore from
+ * outside, as want of memory does, says nothing of the archive. */
+static int blame_archive(const struct child *child, struct volume_reader *reader,
+                         struct error *reason)
 {
     struct error damage = ERROR_NONE;
     if (reason->code != ERR_CHILD)
@@ -281,6 +283,8 @@ static int blame_archive(struct volume_reader *reader, struct error *reason)
         *reason = damage;
         return reason->code;
     }
+    if (child->ended_by)
+        return reason->code = ERR_UNKNOWN;
     reason->code = ERR_CORRUPT;
     return error_prefix(reason, "pg_restore can't read it");
 }
@@ -301,7 +305,7 @@ static int parse_archive(struct verify_backup *backup, struct volume_reader *rea
         rc = child_start(&spec, &child, reason);
     if (!rc)
         rc = restore_drive(&child, reader, NULL, reason);
-    return rc ? blame_archive(reader, reason) : 0;
+    return rc ? blame_archive(&child, reader, reason) : 0;
 }
 
 static int check_archive(struct verify_backup *backup, struct verify_object *object,

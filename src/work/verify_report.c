@@ -11,6 +11,7 @@ void verify_report_clear(struct verify_report *report)
     json_decref(report->faults);
     json_decref(report->unknowns);
     json_decref(report->lost);
+    json_decref(report->left);
     *report = (struct verify_report){0};
 }
 
@@ -27,12 +28,12 @@ static int add_fault(struct verifying *verifying, const struct verify_finding *f
                      const char *what, json_t **ret_fault, struct error *err)
 {
     struct verify_report *report = verifying->report;
-    json_t *fault =
-        json_pack("{s:s, s:s, s:o, s:s, s:o, s:s?}", "id", finding_id(finding), "object",
-                  finding->object, "what", pg_text_to_json(what), "consequence",
-                  finding->consequence ? finding->consequence : "", "byte",
-                  finding->byte >= 0 ? json_integer((json_int_t)finding->byte) : json_null(),
-                  "table", finding->table && finding->table[0] ? finding->table : NULL);
+    json_t *fault = json_pack(
+        "{s:s, s:s, s:o, s:o, s:o, s:o}", "id", finding_id(finding), "object", finding->object,
+        "what", pg_text_to_json(what), "consequence",
+        pg_text_to_json(finding->consequence ? finding->consequence : ""), "byte",
+        finding->byte >= 0 ? json_integer((json_int_t)finding->byte) : json_null(), "table",
+        finding->table && finding->table[0] ? pg_text_to_json(finding->table) : json_null());
     if (!fault)
         return error_no_memory(err);
     pthread_mutex_lock(&verifying->mutex);
@@ -79,8 +80,8 @@ static int add_unknown(struct verifying *verifying, const struct verify_finding 
 /* Nothing else could be read either. */
 static bool ends_everything(int code)
 {
-    return code == ERR_MEMORY || code == ERR_LIMIT || code == ERR_INTERRUPTED ||
-           code == ERR_CONNECTION || code == ERR_AUTH || code == ERR_CONFLICT;
+    return code == ERR_MEMORY || code == ERR_INTERRUPTED || code == ERR_CONNECTION ||
+           code == ERR_AUTH || code == ERR_CONFLICT;
 }
 
 int verify_note(struct verifying *verifying, const struct verify_finding *finding,
@@ -137,13 +138,14 @@ int verify_report_error(const struct verify_report *report, struct error *err)
 
 json_t *verify_report_json(const struct verify_report *report, const char *cluster)
 {
-    return json_pack("{s:s, s:s, s:i, s:{s:I, s:I}, s:O, s:I, s:O, s:O, s:I, s:I}", "cluster",
-                     cluster, "result", verify_result_name(verify_result(report)), "level",
-                     report->level, "checked", "objects", (json_int_t)report->objects, "bytes",
-                     (json_int_t)report->bytes, "faults", report->faults, "fault_count",
+    return json_pack("{s:s, s:s, s:i, s:{s:I, s:I}, s:O, s:I, s:O, s:O, s:I, s:I, s:O, s:I}",
+                     "cluster", cluster, "result", verify_result_name(verify_result(report)),
+                     "level", report->level, "checked", "objects", (json_int_t)report->objects,
+                     "bytes", (json_int_t)report->bytes, "faults", report->faults, "fault_count",
                      (json_int_t)report->fault_count, "lost", report->lost, "unknown",
                      report->unknowns, "proved", (json_int_t)report->proved, "remaining",
-                     (json_int_t)report->remaining);
+                     (json_int_t)report->remaining, "left", report->left, "overrun_s",
+                     (json_int_t)(report->overrun_us / US_PER_SECOND));
 }
 
 /* -- evidence -------------------------------------------------------------------------------- */
@@ -161,7 +163,7 @@ int verify_record(struct verifying *verifying, bool is_partial, struct error *er
     const struct verify_request *request = verifying->request;
     const struct verify_report *report = verifying->report;
     json_t *run = json_pack(
-        "{s:s, s:s, s:i, s:s?, s:o, s:I, s:s, s:b, s:{s:I, s:I}, s:I, s:I, s:I, s:o, s:o, s:O}",
+        "{s:s, s:s, s:i, s:s?, s:o, s:I, s:s, s:b, s:{s:I, s:I}, s:I, s:I, s:I, s:o, s:o, s:O, s:O}",
         "run_id", request->run_id, "job", request->job, "level", request->level, "backup",
         request->backup, "started_at", json_instant(verifying->now_us), "budget_s",
         (json_int_t)(request->budget_us / US_PER_SECOND), "result",
@@ -169,7 +171,8 @@ int verify_record(struct verifying *verifying, bool is_partial, struct error *er
         (json_int_t)report->objects, "bytes", (json_int_t)report->bytes, "proved",
         (json_int_t)report->proved, "remaining", (json_int_t)report->remaining, "fault_count",
         (json_int_t)report->fault_count, "faults", head_of(report->faults, VERIFY_RECORDED_MAX),
-        "unknown", head_of(report->unknowns, VERIFY_RECORDED_MAX), "lost", report->lost);
+        "unknown", head_of(report->unknowns, VERIFY_RECORDED_MAX), "lost", report->lost, "left",
+        report->left);
     verifying->recorded_us = instant_monotonic_us();
     return proof_write(request->repository, &verifying->proof, run, err);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "wal/pages.h"
 #include "work/verify_backup.h"
 
 /* -- before ---------------------------------------------------------------------------------- */
@@ -72,25 +73,69 @@ struct unpacking {
     struct volume_reader *reader;
     struct listed_sum sum; /* of the member */
     int64_t plain_bytes, reported;
+    bool is_wal;            /* the member is a segment that the snapshot needs */
+    uint64_t wal_index;     /* which of them */
+    struct wal_pages pages; /* of it, at level 3 */
+    int64_t pages_left; /* bytes up to the snapshot's end; behind is what a standby used again */
 };
+
+/* -- WAL in a volume ------------------------------------------------------------------------- */
+
+static void begin_wal(struct unpacking *unpacking, const char *name)
+{
+    static const char FOLDER[] = "pg_wal/";
+    const struct verify_backup *backup = unpacking->backup;
+    const struct facts_position *position = &backup->item->backup->position;
+    struct wal_name segment;
+    unpacking->is_wal = false;
+    if (!backup->wal_is_there || unpacking->object->tablespace != 0 ||
+        strncmp(name, FOLDER, sizeof(FOLDER) - 1) != 0 ||
+        !wal_name_parse(name + sizeof(FOLDER) - 1, &segment) || segment.kind != WAL_SEGMENT ||
+        segment.timeline != position->timeline)
+        return;
+    uint64_t number = wal_segment_number(&segment, position->segment_size);
+    unpacking->wal_index = number - backup->wal_first;
+    unpacking->is_wal = number >= backup->wal_first && unpacking->wal_index < backup->wal_count;
+    if (!unpacking->is_wal)
+        return;
+    uint64_t begin = number * (uint64_t)position->segment_size;
+    unpacking->pages_left = backup->item->level < VERIFY_LEVEL_MAX ? 0
+                            : unpacking->wal_index + 1 < backup->wal_count
+                                ? position->segment_size
+                                : (int64_t)(position->stop_lsn - begin);
+    wal_pages_init(&unpacking->pages, &segment, position->system_identifier,
+                   position->segment_size);
+}
+
+static int take_pages(struct unpacking *unpacking, const void *data, size_t length,
+                      struct error *err)
+{
+    if ((int64_t)length > unpacking->pages_left)
+        length = (size_t)unpacking->pages_left;
+    unpacking->pages_left -= (int64_t)length;
+    return length ? wal_pages_add(&unpacking->pages, data, length, err) : 0;
+}
+
+/* Of the last one all pages up to the snapshot's end must be there; others may end in zeros. */
+static int end_wal(struct unpacking *unpacking, struct error *err)
+{
+    struct verify_backup *backup = unpacking->backup;
+    bool is_last = unpacking->wal_index + 1 == backup->wal_count;
+    if (unpacking->sum.size != backup->item->backup->position.segment_size)
+        return 0; /* it does not count, and is told as missing */
+    backup->wal_is_there[unpacking->wal_index] = true;
+    if (is_last && unpacking->pages.has_ended)
+        return error_set(err, ERR_CORRUPT, "its WAL ends before the snapshot does");
+    return 0;
+}
+
+/* -- members --------------------------------------------------------------------------------- */
 
 static int take_content(void *context, const void *data, size_t length, struct error *err)
 {
-    return listed_sum_add(&((struct unpacking *)context)->sum, data, length, err);
-}
-
-static void note_wal(struct verify_backup *backup, const char *name, int64_t size)
-{
-    static const char FOLDER[] = "pg_wal/";
-    const struct facts_position *position = &backup->item->backup->position;
-    struct wal_name segment;
-    if (!backup->wal_is_there || strncmp(name, FOLDER, sizeof(FOLDER) - 1) != 0 ||
-        !wal_name_parse(name + sizeof(FOLDER) - 1, &segment) || segment.kind != WAL_SEGMENT ||
-        segment.timeline != position->timeline || size != position->segment_size)
-        return;
-    uint64_t number = wal_segment_number(&segment, position->segment_size);
-    if (number >= backup->wal_first && number - backup->wal_first < backup->wal_count)
-        backup->wal_is_there[number - backup->wal_first] = true;
+    struct unpacking *unpacking = context;
+    int rc = listed_sum_add(&unpacking->sum, data, length, err);
+    return rc || !unpacking->is_wal ? rc : take_pages(unpacking, data, length, err);
 }
 
 /* Why the member is not what the server listed; NULL when it is. Without the list nothing tells. */
@@ -114,14 +159,15 @@ static int check_file(struct unpacking *unpacking, const char *name, struct erro
     if (what)
         return error_set(err, ERR_CORRUPT, "file \"%s\" %s", name, what);
     int rc = listed_sum_init(&unpacking->sum, file, err);
+    begin_wal(unpacking, name);
     if (!rc)
         rc = verify_read(backup->verifying, unpacking->reader, &unpacking->reported, take_content,
                          unpacking, err);
+    if (!rc && unpacking->is_wal)
+        rc = end_wal(unpacking, err);
     if (rc)
         return rc == ERR_CORRUPT ? error_prefix(err, "file \"%s\"", name) : rc;
     unpacking->plain_bytes += unpacking->sum.size;
-    if (unpacking->object->tablespace == 0)
-        note_wal(backup, name, unpacking->sum.size);
     return judge_file(unpacking, name, file, err);
 }
 

@@ -299,6 +299,19 @@ def test_rows_that_do_not_fit(archive, what):
     assert words in proof["faults"][0]["what"] and proof["faults"][0]["table"] == "public.people", proof
 
 
+def test_pages_of_wal_in_a_snapshot(archive):
+    """Nothing but the pages themselves tells: the server lists no WAL, and the volume has the hash it should have."""
+    backup, key, _ = pick(archive, "snapshot", "base-0001.tar.zst")
+    members = tar_members(archive.baseline[key])
+    name = max(n for n in members if n.startswith("pg_wal/0") and len(members[n]) == 16 << 20)
+    members[name] = zstd_plain(archive.baseline[archive.segments_of(2)[0]])
+    assert members[name][:24] != tar_members(archive.baseline[key])[name][:24]
+    repack(archive, key, members)
+    assert archive.verify(backup, "--level", 2)["result"] == "pass"
+    (fault,) = archive.verify(backup, "--level", 3, expect=1)["faults"]
+    assert fault["object"] == key and name in fault["what"] and "its first page" in fault["what"], fault
+
+
 # -- WAL
 
 def damaged_segment(archive, keys, level, expect=1):
@@ -406,6 +419,7 @@ def test_a_budget_and_what_comes_next(archive):
     known = set()
     for _ in range(len(archive.dumps + archive.snapshots)):
         proof = archive.verify("--budget", "1s", "--level", 2)
+        assert len(proof["left"]) == proof["remaining"]
         assert proof["result"] == "pass" and proof["proved"] + proof["remaining"] == 4 and proof["proved"] > 0
         proved = {p["id"] for p in records(archive)[-1]["body"]["proofs"]["backups"] if p["level"] == 2}
         assert proved >= known and (len(proved) == len(known) + proof["proved"] or len(proved) == 4)

@@ -41,6 +41,8 @@ AUDIT_CONTROL(audit_objects)
         audit_say(judging, AUDIT_FAIL, "%s/%s %s", fault->id, fault->object, fault->what);
         audit_point(judging, "%s/%s", fault->id, fault->object);
     }
+    if (facts->fault_total > (int64_t)facts->fault_count)
+        audit_say(judging, AUDIT_FAIL, "%lld objects in all", (long long)facts->fault_total);
     for (size_t i = 0; i < facts->facts.backup_count; i++) {
         const struct facts_backup *backup = &facts->facts.backups[i];
         if (backup->state != BACKUP_GOOD && backup->state != BACKUP_DAMAGED)

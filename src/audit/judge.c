@@ -21,6 +21,21 @@ static void keep_failure(struct audit_judging *judging, int rc)
         judging->failed = rc;
 }
 
+/* Names and messages come from servers and services: what is no letter to a terminal or to XML,
+ * such as an escape, a control of U+0080 to U+009F or U+FFFE, is shown as a question mark. */
+static const char *tame(char *text)
+{
+    utf8_mend(text);
+    for (unsigned char *at = (unsigned char *)text; *at; at++) {
+        bool is_control = at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0;
+        bool is_no_letter = at[0] == 0xef && at[1] == 0xbf && at[2] >= 0xbe;
+        size_t length = is_control ? 2 : is_no_letter ? 3 : at[0] < ' ' || at[0] == 0x7f;
+        if (length)
+            memset(at, *at == '\n' || *at == '\t' ? ' ' : '?', length);
+    }
+    return text;
+}
+
 void audit_say(struct audit_judging *judging, enum audit_status status, const char *format, ...)
 {
     char text[LINE_MAX_BYTES];
@@ -29,7 +44,7 @@ void audit_say(struct audit_judging *judging, enum audit_status status, const ch
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     if (judging->line_counts[status]++ < AUDIT_LINES_MAX)
-        keep_failure(judging, strv_add(&judging->lines[status], utf8_mend(text), NULL));
+        keep_failure(judging, strv_add(&judging->lines[status], tame(text), NULL));
 }
 
 void audit_point(struct audit_judging *judging, const char *format, ...)
@@ -40,7 +55,7 @@ void audit_point(struct audit_judging *judging, const char *format, ...)
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     if (judging->point_count++ < AUDIT_EVIDENCE_MAX)
-        keep_failure(judging, strv_add(&judging->finding->evidence, utf8_mend(text), NULL));
+        keep_failure(judging, strv_add(&judging->finding->evidence, tame(text), NULL));
 }
 
 void audit_require(struct audit_judging *judging, int line, const char *format, ...)
@@ -50,7 +65,7 @@ void audit_require(struct audit_judging *judging, int line, const char *format, 
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    utf8_mend(text);
+    tame(text);
     int length = line ? asprintf(&made, "%s (%s:%d)", text, judging->policy->file, line)
                       : asprintf(&made, "%s", text);
     if (length < 0) {

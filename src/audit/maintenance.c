@@ -67,7 +67,8 @@ AUDIT_CONTROL(audit_xmin_holders)
         if (row->command)
             audit_point(judging, "%s", row->command);
     }
-    audit_say(judging, AUDIT_PASS, "nothing does");
+    audit_say(judging, server->knows_blockers ? AUDIT_PASS : AUDIT_UNKNOWN,
+              server->knows_blockers ? "nothing does" : "the server did not tell what does");
     return 0;
 }
 

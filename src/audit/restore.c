@@ -10,13 +10,25 @@ static bool is_random(const struct facts_record *record)
     return strstr(record->target, "random") != NULL;
 }
 
-static const struct facts_record *find_drill(const struct audit_judging *judging, bool well)
+/* A drill that could not tell, as of a repository that did not answer. */
+static bool is_unknown(const struct facts_record *record)
+{
+    return strcmp(record->result, "unknown") == 0;
+}
+
+enum wanted { ANY, DECIDED, PASSED };
+
+/* The newest drill of a job; of any (NULL). One that tells no job counts for each. */
+static const struct facts_record *find_drill(const struct audit_judging *judging,
+                                             const struct policy_job *job, enum wanted wanted)
 {
     const struct facts_audit *facts = judging->facts;
     for (size_t i = facts->record_count; i > 0; i--) {
         const struct facts_record *record = &facts->records[i - 1];
-        if (audit_is_drill(record) && record->at_us <= judging->to_us &&
-            (!well || audit_went_well(record)))
+        if (!audit_is_drill(record) || record->at_us > judging->to_us ||
+            (job && *record->job && strcmp(record->job, job->name) != 0))
+            continue;
+        if (wanted == ANY || audit_went_well(record) || (wanted == DECIDED && !is_unknown(record)))
             return record;
     }
     return NULL;
@@ -33,55 +45,92 @@ static void point_at(struct audit_judging *judging, const struct facts_record *r
                 (long long)record->number);
 }
 
+/* prefix: of each line, where there are several jobs. */
+static void judge_drills(struct audit_judging *judging, const struct policy_job *job,
+                         const char *prefix)
+{
+    const struct facts_record *newest = find_drill(judging, job, ANY),
+                              *last = find_drill(judging, job, DECIDED),
+                              *good = find_drill(judging, job, PASSED);
+    char age[80];
+    if (newest)
+        point_at(judging, newest);
+    if (!newest)
+        audit_say(judging, AUDIT_FAIL, "%snone was ever tried", prefix);
+    else if (last && last != good)
+        audit_say(judging, AUDIT_FAIL, "%sthe last one, of %s, failed%s%.200s", prefix,
+                  audit_age(judging, last->at_us, age), *last->reason ? ": " : "", last->reason);
+    else if (newest != last)
+        audit_say(judging, good && is_late(judging, good) ? AUDIT_FAIL : AUDIT_UNKNOWN,
+                  "%sthe last one, of %s, could not tell%s%.200s", prefix,
+                  audit_age(judging, newest->at_us, age), *newest->reason ? ": " : "",
+                  newest->reason);
+    else if (is_late(judging, last))
+        audit_say(judging, AUDIT_FAIL, "%sthe last one that passed was %s", prefix,
+                  audit_age(judging, last->at_us, age));
+    else
+        audit_say(judging, AUDIT_PASS, "%s%s%s%s passed %s", prefix, last->kind,
+                  *last->kind ? " " : "", last->id, audit_age(judging, last->at_us, age));
+}
+
 AUDIT_CONTROL(audit_drilled)
 {
     (void)err;
-    char text[UNITS_TEXT_MAX], age[80];
+    char text[UNITS_TEXT_MAX], prefix[80];
+    const struct policy_job *job = audit_next_job(judging->policy, JOB_DRILL, NULL);
     audit_require(judging, 0, "a drill that passed within %s",
                   duration_format(judging->policy->audit.drilled_within_us, text));
     if (audit_lacks_evidence(judging))
         return 0;
-    const struct facts_record *last = find_drill(judging, false), *good = find_drill(judging, true);
-    if (!last) {
-        audit_say(judging, AUDIT_FAIL, "none was ever tried");
+    if (!job || !audit_next_job(judging->policy, JOB_DRILL, job)) {
+        judge_drills(judging, NULL, "");
         return 0;
     }
-    point_at(judging, last);
-    audit_age(judging, last->at_us, age);
-    if (last != good)
-        audit_say(judging, AUDIT_FAIL, "the last one, of %s, failed%s%.200s", age,
-                  *last->reason ? ": " : "", last->reason);
-    else if (is_late(judging, last))
-        audit_say(judging, AUDIT_FAIL, "the last one that passed was %s", age);
-    else
-        audit_say(judging, AUDIT_PASS, "%s%s%s passed %s", last->kind, *last->kind ? " " : "",
-                  last->id, age);
+    for (; job; job = audit_next_job(judging->policy, JOB_DRILL, job)) {
+        snprintf(prefix, sizeof(prefix), "%s: ", job->name);
+        judge_drills(judging, job, prefix);
+    }
     return 0;
+}
+
+static void judge_time(struct audit_judging *judging, const struct facts_record *drill,
+                       const char *prefix)
+{
+    char took[UNITS_TEXT_MAX], most[UNITS_TEXT_MAX];
+    point_at(judging, drill);
+    if (drill->rto_s > 0)
+        audit_require(judging, 0, "at most %s",
+                      duration_format(drill->rto_s * US_PER_SECOND, most));
+    duration_format(drill->duration_s > 0 ? drill->duration_s * US_PER_SECOND : 0, took);
+    if (drill->duration_s < 0)
+        audit_say(judging, AUDIT_UNKNOWN, "%sthe drill does not tell how long it took", prefix);
+    else if (drill->rto_s <= 0)
+        audit_say(judging, AUDIT_PASS, "%sit took %s, and no rto: says how long it may", prefix,
+                  took);
+    else
+        audit_say(judging, drill->duration_s > drill->rto_s ? AUDIT_FAIL : AUDIT_PASS,
+                  "%sit took %s", prefix, took);
 }
 
 AUDIT_CONTROL(audit_drill_time)
 {
     (void)err;
-    char took[UNITS_TEXT_MAX], most[UNITS_TEXT_MAX];
+    char prefix[80] = "";
+    const struct policy_job *job = audit_next_job(judging->policy, JOB_DRILL, NULL);
+    bool is_one = !job || !audit_next_job(judging->policy, JOB_DRILL, job), any = false;
     if (audit_lacks_evidence(judging))
         return 0;
-    const struct facts_record *drill = find_drill(judging, true);
-    if (!drill) {
+    do {
+        const struct facts_record *drill = find_drill(judging, is_one ? NULL : job, PASSED);
+        if (!is_one)
+            snprintf(prefix, sizeof(prefix), "%s: ", job->name);
+        if (drill)
+            judge_time(judging, drill, prefix);
+        any |= drill != NULL;
+        job = is_one ? NULL : audit_next_job(judging->policy, JOB_DRILL, job);
+    } while (job);
+    if (!any)
         audit_say(judging, AUDIT_SKIP, "no drill has passed yet");
-        return 0;
-    }
-    point_at(judging, drill);
-    if (drill->rto_s > 0)
-        audit_require(judging, 0, "at most %s",
-                      duration_format(drill->rto_s * US_PER_SECOND, most));
-    if (drill->duration_s < 0)
-        audit_say(judging, AUDIT_UNKNOWN, "the drill does not tell how long it took");
-    else if (drill->rto_s <= 0)
-        audit_say(judging, AUDIT_PASS, "it took %s, and no rto: says how long it may",
-                  duration_format(drill->duration_s * US_PER_SECOND, took));
-    else
-        audit_say(judging, drill->duration_s > drill->rto_s ? AUDIT_FAIL : AUDIT_PASS, "it took %s",
-                  duration_format(drill->duration_s * US_PER_SECOND, took));
     return 0;
 }
 

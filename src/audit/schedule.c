@@ -53,6 +53,9 @@ AUDIT_CONTROL(audit_clocks)
         judge_clock(judging, "the server's", facts->server.clock_offset_us);
     if (facts->store_clock_offset_us != INSTANT_NONE)
         judge_clock(judging, "the repository's", facts->store_clock_offset_us);
+    else if (facts->bucket_problem)
+        audit_say(judging, AUDIT_UNKNOWN, "the repository did not tell its clock: %.200s",
+                  facts->bucket_problem);
     return 0;
 }
 

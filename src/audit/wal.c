@@ -89,6 +89,9 @@ AUDIT_CONTROL(audit_wal_lag)
                   duration_format(limit_us, limit));
     if (has_no_wal(judging))
         return 0;
+    if (server->wal_problem)
+        audit_say(judging, AUDIT_WARN, "the server did not tell what it archives: %.200s",
+                  server->wal_problem);
     if (server->archive_problem)
         audit_say(judging, server->archive_is_broken ? AUDIT_FAIL : AUDIT_WARN, "%s",
                   server->archive_problem);
@@ -202,7 +205,9 @@ AUDIT_CONTROL(audit_slots)
         if (slot->command)
             audit_point(judging, "%s", slot->command);
     }
-    if (server->slot_count == 0)
+    if (!server->knows_slots)
+        audit_say(judging, AUDIT_UNKNOWN, "the server did not tell its slots");
+    else if (server->slot_count == 0)
         audit_say(judging, AUDIT_PASS, "the server has no slots");
     return 0;
 }

@@ -12,6 +12,10 @@
     {                                                                   \
         .name = #member, .kind = FIELD_TEXT, .offset = OF(type, member) \
     }
+#define NAME(type, member)                                              \
+    {                                                                   \
+        .name = #member, .kind = FIELD_NAME, .offset = OF(type, member) \
+    }
 #define CHARS(type, member)                                               \
     {                                                                     \
         .name = #member, .kind = FIELD_CHARS, .offset = OF(type, member), \
@@ -77,7 +81,7 @@ static const struct field POSITION[] = {
 };
 
 static const struct field BACKUP[] = {
-    TEXT(facts_backup, id),
+    NAME(facts_backup, id),
     TEXT(facts_backup, job),
     WORD(facts_backup, kind, kind_word, BACKUP_SNAPSHOT + 1),
     WORD(facts_backup, state, state_word, BACKUP_UNKNOWN + 1),
@@ -99,10 +103,10 @@ static const struct field BACKUP[] = {
 };
 
 static const struct field HOLD[] = {
-    TEXT(facts_hold, hold_id),
-    TEXT(facts_hold, backup_id),
-    TEXT(facts_hold, holder),
-    TEXT(facts_hold, reason),
+    NAME(facts_hold, hold_id),
+    NAME(facts_hold, backup_id),
+    NAME(facts_hold, holder),
+    NAME(facts_hold, reason),
     INSTANT(facts_hold, "created_at", created_us),
     INSTANT(facts_hold, "expires_at", expires_us),
     END,
@@ -173,7 +177,7 @@ static const struct field REPOSITORY[] = {
 };
 
 static const struct field CONTENTS[] = {
-    TEXT(facts_contents, id),
+    NAME(facts_contents, id),
     WORD(facts_contents, kind, kind_word, BACKUP_SNAPSHOT + 1),
     LONG(facts_contents, objects),
     LONG(facts_contents, bytes),
@@ -181,22 +185,22 @@ static const struct field CONTENTS[] = {
 };
 
 static const struct field FAULT[] = {
-    TEXT(facts_fault, id),
-    TEXT(facts_fault, object),
-    TEXT(facts_fault, what),
+    NAME(facts_fault, id),
+    NAME(facts_fault, object),
+    NAME(facts_fault, what),
     END,
 };
 
 static const struct field STRAY[] = {
-    TEXT(facts_stray, key),
+    NAME(facts_stray, key),
     LONG(facts_stray, bytes),
     INSTANT(facts_stray, "modified_at", modified_us),
     END,
 };
 
 static const struct field MANIFEST[] = {
-    TEXT(facts_manifest, id),
-    TEXT(facts_manifest, job),
+    NAME(facts_manifest, id),
+    NAME(facts_manifest, job),
     FLAG(facts_manifest, has_globals),
     FLAG(facts_manifest, has_role_passwords),
     LONG(facts_manifest, tables),
@@ -240,15 +244,15 @@ static const struct field BUCKET[] = {
 static const struct field RECORD[] = {
     LONG(facts_record, number),
     INSTANT(facts_record, "at", at_us),
-    TEXT(facts_record, type),
-    TEXT(facts_record, id),
-    TEXT(facts_record, kind),
-    TEXT(facts_record, job),
-    TEXT(facts_record, state),
-    TEXT(facts_record, result),
-    TEXT(facts_record, reason),
-    TEXT(facts_record, policy_sha256),
-    TEXT(facts_record, target),
+    NAME(facts_record, type),
+    NAME(facts_record, id),
+    NAME(facts_record, kind),
+    NAME(facts_record, job),
+    NAME(facts_record, state),
+    NAME(facts_record, result),
+    NAME(facts_record, reason),
+    NAME(facts_record, policy_sha256),
+    NAME(facts_record, target),
     INTEGER(facts_record, level),
     INSTANT(facts_record, "started_at", started_us),
     INSTANT(facts_record, "completed_at", completed_us),
@@ -259,12 +263,12 @@ static const struct field RECORD[] = {
 };
 
 static const struct field RUN[] = {
-    TEXT(facts_run, run_id),
-    TEXT(facts_run, job),
-    TEXT(facts_run, type),
-    TEXT(facts_run, outcome),
-    TEXT(facts_run, error_code),
-    TEXT(facts_run, message),
+    NAME(facts_run, run_id),
+    NAME(facts_run, job),
+    NAME(facts_run, type),
+    NAME(facts_run, outcome),
+    NAME(facts_run, error_code),
+    NAME(facts_run, message),
     INSTANT(facts_run, "due", due_us),
     INSTANT(facts_run, "started_at", started_us),
     INSTANT(facts_run, "ended_at", ended_us),
@@ -272,7 +276,7 @@ static const struct field RUN[] = {
 };
 
 static const struct field DATABASE[] = {
-    TEXT(facts_database, name),
+    NAME(facts_database, name),
     FLAG(facts_database, accepts_connections),
     FLAG(facts_database, is_template),
     FLAG(facts_database, has_old_collation),
@@ -282,11 +286,11 @@ static const struct field DATABASE[] = {
 };
 
 static const struct field ROW[] = {
-    TEXT(facts_row, kind),
-    TEXT(facts_row, name),
-    TEXT(facts_row, database),
-    TEXT(facts_row, state),
-    TEXT(facts_row, command),
+    NAME(facts_row, kind),
+    NAME(facts_row, name),
+    NAME(facts_row, database),
+    NAME(facts_row, state),
+    NAME(facts_row, command),
     LONG(facts_row, number),
     INSTANT(facts_row, "since", since_us),
     FLAG(facts_row, is_active),
@@ -311,6 +315,8 @@ static const struct field SERVER[] = {
     LIST(facts_server, databases, database_count, FACTS_DATABASES_MAX, DATABASE),
     LIST(facts_server, blockers, blocker_count, FACTS_ROWS_MAX, ROW),
     LIST(facts_server, slots, slot_count, FACTS_ROWS_MAX, ROW),
+    FLAG(facts_server, knows_blockers),
+    FLAG(facts_server, knows_slots),
     LIST(facts_server, invalid_indexes, invalid_index_count, FACTS_ROWS_MAX, ROW),
     TEXTS(facts_server, unknown),
     TEXT(facts_server, wal_problem),
@@ -326,8 +332,8 @@ static const struct field SERVER[] = {
 };
 
 static const struct field FILES[] = {
-    TEXT(facts_file, what),
-    TEXT(facts_file, path),
+    NAME(facts_file, what),
+    NAME(facts_file, path),
     INTEGER(facts_file, mode),
     FLAG(facts_file, is_secret),
     FLAG(facts_file, is_foreign),

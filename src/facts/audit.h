@@ -110,7 +110,8 @@ struct facts_server {
     size_t database_count;
     struct facts_row *blockers, *slots, *invalid_indexes;
     size_t blocker_count, slot_count, invalid_index_count;
-    char **unknown; /* what it would not tell, one sentence each */
+    bool knows_blockers, knows_slots; /* these were told, if there are none too */
+    char **unknown;                   /* what it would not tell, one sentence each */
     /* WAL */
     char *wal_problem; /* why the archiver's state is not known */
     uint32_t timeline;

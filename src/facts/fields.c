@@ -55,6 +55,7 @@ static json_t *field_to_json(const struct field *field, const char *value)
     const char *text;
     switch (field->kind) {
     case FIELD_TEXT:
+    case FIELD_NAME:
         text = *(char *const *)place;
         return text ? text_to_json(text) : json_null();
     case FIELD_CHARS:
@@ -174,6 +175,8 @@ static int take_instant(const struct field *field, const json_t *json, const cha
 static bool type_fits(const struct field *field, const json_t *json)
 {
     switch (field->kind) {
+    case FIELD_NAME:
+        return json_is_string(json);
     case FIELD_TEXT:
     case FIELD_INSTANT:
         return json_is_string(json) || json_is_null(json);
@@ -206,6 +209,7 @@ static int take(const struct field *field, const json_t *json, const char *path,
         return wrong(path, field->name, "of its type", err);
     switch (field->kind) {
     case FIELD_TEXT:
+    case FIELD_NAME:
         return take_text(json, place, err);
     case FIELD_CHARS:
         memcpy(place, json_string_value(json), strlen(json_string_value(json)) + 1);
@@ -270,7 +274,7 @@ void fields_clear(const struct field *fields, void *value)
 {
     for (const struct field *field = fields; field->name; field++) {
         char *place = (char *)value + field->offset;
-        if (field->kind == FIELD_TEXT) {
+        if (field->kind == FIELD_TEXT || field->kind == FIELD_NAME) {
             free(*(char **)(void *)place);
             *(char **)(void *)place = NULL;
         } else if (field->kind == FIELD_TEXTS) {

@@ -21,6 +21,7 @@
 
 enum field_kind {
     FIELD_TEXT,    /* char *, owned; null for NULL */
+    FIELD_NAME,    /* char *, owned, never NULL */
     FIELD_CHARS,   /* char[size] */
     FIELD_TEXTS,   /* char **, owned, ends with NULL; null for NULL */
     FIELD_LONG,    /* int64_t or uint64_t below 2^63 */

@@ -3,11 +3,13 @@
 
 #include <string.h>
 
-/* A cell that a spreadsheet would take for a formula gets an apostrophe in front. */
+/* A cell that a spreadsheet would take for a formula gets an apostrophe in front; it looks past
+ * blanks and line ends. */
 static void add_cell(struct buf *out, const char *text, bool is_last)
 {
     buf_add_text(out, "\"");
-    if (*text && strchr("=+-@", *text))
+    const char *seen = text + strspn(text, " \t\r\n");
+    if (*seen && strchr("=+-@", *seen))
         buf_add_text(out, "'");
     for (; *text; text++)
         buf_add_text(out, *text == '"' ? "\"\"" : (char[]){*text, '\0'});

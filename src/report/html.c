@@ -103,11 +103,13 @@ static void add_decision(struct buf *out, const struct retention_decision *decis
                        : decision->until_us == INSTANT_NONE
                            ? "not before a newer one takes its place"
                            : instant_format(decision->until_us, until);
-    buf_addf(
-        out, "<tr><td>%s%s<td>%s<td><code>%s</code><td class=n>%s<td>",
-        decision->action == RETENTION_KEEP && decision->until_us != INSTANT_NONE ? "not before "
-                                                                                 : "",
-        when, backup_kind_name(decision->kind), decision->id, size_format(decision->bytes, bytes));
+    buf_addf(out, "<tr><td>%s%s<td>%s<td><code>",
+             decision->action == RETENTION_KEEP && decision->until_us != INSTANT_NONE
+                 ? "not before "
+                 : "",
+             when, backup_kind_name(decision->kind));
+    report_escape(out, decision->id);
+    buf_addf(out, "</code><td class=n>%s<td>", size_format(decision->bytes, bytes));
     report_escape(out, decision->reason);
     buf_add_text(out, "</tr>\n");
 }
@@ -174,13 +176,16 @@ static void add_foot(struct buf *out, const struct audit_report *report)
     }
     if (report->notes.count)
         buf_add_text(out, "</ul>\n");
-    if (facts->evidence_sha256)
-        buf_addf(out,
-                 "<p class=m>Evidence up to record %lld, SHA-256 <code>%s</code>. That the newest "
-                 "records were removed is seen only against such a hash kept elsewhere.</p>\n",
-                 (long long)facts->evidence_tip, facts->evidence_sha256);
-    buf_addf(out, "<p class=m>pgcairn %s</p>\n</body></html>\n",
-             facts->pgcairn_version ? facts->pgcairn_version : "");
+    if (facts->evidence_sha256) {
+        buf_addf(out, "<p class=m>Evidence up to record %lld, SHA-256 <code>",
+                 (long long)facts->evidence_tip);
+        report_escape(out, facts->evidence_sha256);
+        buf_add_text(out, "</code>. That the newest records were removed is seen only against such "
+                          "a hash kept elsewhere.</p>\n");
+    }
+    buf_add_text(out, "<p class=m>pgcairn ");
+    report_escape(out, facts->pgcairn_version ? facts->pgcairn_version : "");
+    buf_add_text(out, "</p>\n</body></html>\n");
 }
 
 int report_html(const struct audit_report *report, struct buf *out, struct error *err)

@@ -200,9 +200,9 @@ static int read_repository(const struct gather *gather, struct repository *repos
     rc = read_cluster(repository, facts, err);
     if (rc || gather->is_brief)
         return rc;
-    rc = gather_evidence(repository, gather->known, facts, err);
-    if (!rc)
-        rc = gather_objects(repository, facts, err);
+    rc = gather_objects(repository, facts, err);
+    if (!rc) /* behind the objects: it tells who deleted what was not there any more */
+        rc = gather_evidence(repository, gather->known, facts, err);
     if (!rc)
         rc = read_manifests(gather->policy, repository, facts, err);
     return rc ? rc : read_bucket(gather->policy, repository, facts, err);

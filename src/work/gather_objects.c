@@ -181,11 +181,14 @@ static int compare_folder(struct repository *repository, const struct facts_back
     return rc;
 }
 
+/* One that was there when the backups were listed may be deleted by now; the evidence, which is
+ * read later, tells whether that was in order. */
 static int compare_folders(struct repository *repository, struct facts_audit *facts,
                            struct error *err)
 {
     int rc = 0;
     for (size_t i = 0; i < facts->facts.backup_count && !rc; i++) {
+        struct error gone = ERROR_NONE;
         const struct facts_backup *backup = &facts->facts.backups[i];
         if (backup->state != BACKUP_GOOD && backup->state != BACKUP_DAMAGED)
             continue;
@@ -193,8 +196,15 @@ static int compare_folders(struct repository *repository, struct facts_audit *fa
         if (facts->content_count)
             contents =
                 bsearch(&key, facts->contents, facts->content_count, sizeof(key), compare_contents);
-        if (!contents || contents->bytes != backup->bytes_stored)
-            rc = compare_folder(repository, backup, facts, err);
+        if (contents && contents->bytes == backup->bytes_stored)
+            continue;
+        rc = compare_folder(repository, backup, facts, &gone);
+        if (rc == ERR_NOT_FOUND) {
+            facts_remove_backup(&facts->facts, i--);
+            rc = 0;
+        } else if (rc && err) {
+            *err = gone;
+        }
     }
     return rc;
 }

@@ -162,6 +162,8 @@ static int diagnose_server(PGconn *conn, struct facts_server *server, json_t *un
     if (!rc)
         rc = take_rows(json_object_get(report, "blockers"), &BLOCKERS, NULL, &server->blockers,
                        &server->blocker_count, err);
+    server->knows_blockers = json_is_array(json_object_get(report, "blockers"));
+    server->knows_slots = json_is_array(json_object_get(report, "slots"));
     return rc ? rc
               : take_rows(json_object_get(report, "slots"), &SLOTS, NULL, &server->slots,
                           &server->slot_count, err);

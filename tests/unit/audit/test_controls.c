@@ -469,6 +469,11 @@ static void checksums_off(struct world *world)
     world->facts.server.has_checksums = false;
 }
 
+#define TWO_DRILLS                                                               \
+    WORLD_HEAD "repository: {url: file:///a}\n" WORLD_JOBS                       \
+               "  drill: {type: drill, schedule: \"0 6 * * mon\", of: weekly}\n" \
+               "  redrill: {type: drill, schedule: \"0 6 * * mon\", of: nightly}\n" WORLD_AUDIT
+
 static void never_drilled(struct world *world)
 {
     world_text(&record(world, "drill", "snapshot")->type, "hold_added");
@@ -480,14 +485,45 @@ static void drill_failed(struct world *world)
     world_text(&record(world, "drill", "snapshot")->reason, "did not start");
 }
 
-static void drilled_long_ago(struct world *world)
-{
-    record(world, "drill", "snapshot")->at_us = at("2026-06-01T00:00:00Z");
-}
-
 static void drill_slow(struct world *world)
 {
     record(world, "drill", "snapshot")->duration_s = 7200;
+}
+
+static void drill_unknown(struct world *world)
+{
+    struct facts_record *last =
+        world_record(&world->facts, "2026-11-19T06:00:00Z", "drill", "b6", "snapshot", "unknown");
+    world_text(&last->reason, "no route to host");
+}
+
+static void drill_unknown_and_late(struct world *world)
+{
+    record(world, "drill", "snapshot")->at_us = at("2026-06-01T00:00:00Z");
+    drill_unknown(world);
+}
+
+/* A second job's drill, which passed, hides no first one's that failed. */
+static void drills_of_two(struct world *world)
+{
+    struct facts_record *last =
+        world_record(&world->facts, "2026-11-19T06:00:00Z", "drill", "d1", "dump", "pass");
+    drill_failed(world);
+    world_text(&record(world, "drill", "snapshot")->job, "drill");
+    world_text(&last->job, "redrill");
+    last->rto_s = last->duration_s = -1;
+}
+
+static void drills_of_two_slow(struct world *world)
+{
+    drills_of_two(world);
+    world_text(&record(world, "drill", "snapshot")->result, "pass");
+    drill_slow(world);
+}
+
+static void drilled_long_ago(struct world *world)
+{
+    record(world, "drill", "snapshot")->at_us = at("2026-06-01T00:00:00Z");
 }
 
 static void drill_untimed(struct world *world)
@@ -778,6 +814,11 @@ static const struct {
     {"RST-1", AUDIT_FAIL, "none was ever tried", never_drilled, NULL},
     {"RST-1", AUDIT_FAIL, "failed: did not start", drill_failed, NULL},
     {"RST-1", AUDIT_FAIL, "the last one that passed was", drilled_long_ago, NULL},
+    {"RST-1", AUDIT_UNKNOWN, "could not tell: no route to host", drill_unknown, NULL},
+    {"RST-1", AUDIT_FAIL, "could not tell: no route to host", drill_unknown_and_late, NULL},
+    {"RST-1", AUDIT_FAIL, "drill: the last one, of 4d 4h ago, failed", drills_of_two, TWO_DRILLS},
+    {"RST-2", AUDIT_FAIL, "drill: it took 2h", drills_of_two_slow, TWO_DRILLS},
+    {"RST-2", AUDIT_UNKNOWN, "redrill: the drill does not tell", drills_of_two, TWO_DRILLS},
     {"RST-2", AUDIT_PASS, "it took 10m", nothing, NULL},
     {"RST-2", AUDIT_FAIL, "it took 2h", drill_slow, NULL},
     {"RST-2", AUDIT_UNKNOWN, "does not tell", drill_untimed, NULL},

@@ -71,6 +71,18 @@ static void lose_file(struct world *world)
     world_text(&world->facts.files[0].problem, "gone");
 }
 
+static void lose_lists(struct world *world)
+{
+    world->facts.server.knows_slots = world->facts.server.knows_blockers = false;
+}
+
+static void lose_bucket(struct world *world)
+{
+    world->facts.has_bucket = false;
+    world->facts.store_clock_offset_us = INSTANT_NONE;
+    world_text(&world->facts.bucket_problem, "access denied");
+}
+
 static const struct {
     void (*lose)(struct world *world);
     const char *unknown; /* the controls that are UNKNOWN then, all of them and no other */
@@ -82,6 +94,8 @@ static const struct {
     {lose_journal, "FRQ-3 SCH-1 SCH-4 "},
     {lose_evidence, "FRQ-2 RET-1 INT-3 INT-5 INT-7 RST-1 RST-2 RST-3 SCH-3 "},
     {lose_file, "ACC-4 "},
+    {lose_lists, "WAL-4 MNT-3 "},
+    {lose_bucket, "RET-5 ACC-6 SCH-2 "},
 };
 
 static void test_unknown_is_never_pass(void **state)
@@ -306,6 +320,38 @@ static void test_what_is_told_is_valid_text(void **state)
     world_clear(&world);
 }
 
+/* What a terminal would obey, or XML may not hold, is not shown as it is. */
+static void test_nothing_is_obeyed(void **state)
+{
+    (void)state;
+    struct world world;
+    world_init(&world, WORLD_FOLDER);
+    world_database(&world.facts, "a\x1b]0;x\x07"
+                                 "b\xc2\x9b"
+                                 "31m\xef\xbf\xbe\x7f\n");
+    world_judge(&world);
+    const struct audit_finding *finding = world_finding(&world, "COV-1");
+    assert_non_null(strstr(finding->observed, "; a?]0;x?b??31m???? : in the newest snapshot"));
+    world_clear(&world);
+}
+
+/* Facts may come from somebody else: a text that verdicts need is there, or they are refused. */
+static void test_facts_without_a_name_are_refused(void **state)
+{
+    (void)state;
+    struct world world;
+    struct facts_audit facts = {0};
+    struct error err = ERROR_NONE;
+    world_init(&world, WORLD_FOLDER);
+    json_t *object = facts_audit_to_json(&world.facts);
+    json_t *record = json_array_get(json_object_get(object, "records"), 0);
+    assert_int_equal(json_object_set_new(record, "type", json_null()), 0);
+    assert_int_equal(facts_audit_from_json(object, &facts, &err), ERR_CORRUPT);
+    assert_string_equal(err.message, "facts.records[0].type is missing or not of its type");
+    json_decref(object);
+    world_clear(&world);
+}
+
 static void test_another_policy_is_noted(void **state)
 {
     (void)state;
@@ -331,6 +377,8 @@ int main(void)
         cmocka_unit_test(test_dues_follow_the_zone_of_the_job),
         cmocka_unit_test(test_saved_facts_give_the_same_verdicts),
         cmocka_unit_test(test_what_is_told_is_valid_text),
+        cmocka_unit_test(test_nothing_is_obeyed),
+        cmocka_unit_test(test_facts_without_a_name_are_refused),
         cmocka_unit_test(test_another_policy_is_noted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

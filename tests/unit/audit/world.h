@@ -249,6 +249,8 @@ static inline void world_server(struct facts_audit *facts)
     struct facts_server *server = &facts->server;
     struct facts_row *slot;
     *server = (struct facts_server){.was_asked = true,
+                                    .knows_blockers = true,
+                                    .knows_slots = true,
                                     .version_num = 150014,
                                     .system_identifier = copy("42"),
                                     .role = copy("backup"),

@@ -116,6 +116,50 @@ static void test_nothing_becomes_markup(void **state)
     world_clear(&world);
 }
 
+/* Facts may come from somebody else, ids and hashes too. */
+static void test_facts_become_no_markup(void **state)
+{
+    (void)state;
+    struct world world;
+    struct buf out = BUF_INIT(REPORT_BYTES_MAX);
+    struct error err = ERROR_NONE;
+    make_report(&world);
+    world_text(&world.facts.pgcairn_version, "<script>1</script>");
+    world_text(&world.facts.evidence_sha256, "<script>2</script>");
+    world_text(&world.facts.facts.backups[0].id, "<script>3</script>");
+    audit_report_clear(&world.report);
+    world_judge(&world);
+    assert_int_equal(report_write(REPORT_HTML, &world.report, &out, &err), 0);
+    assert_null(strstr(buf_text(&out), "<script>"));
+    assert_non_null(strstr(buf_text(&out), "&lt;script&gt;3"));
+    buf_clear(&out);
+    world_clear(&world);
+}
+
+/* A spreadsheet takes no cell for a formula, with blanks before it neither. */
+static void test_no_cell_is_a_formula(void **state)
+{
+    (void)state;
+    static const char *const NAMES[] = {"=1+1", "+1", "-1", "@a", "\t=1", "  =1", "\n-1"};
+    for (size_t i = 0; i < ARRAY_SIZE(NAMES); i++) {
+        struct world world;
+        struct buf out = BUF_INIT(REPORT_BYTES_MAX);
+        struct error err = ERROR_NONE;
+        make_report(&world);
+        world_text(&world.facts.server.databases[0].name, NAMES[i]);
+        audit_report_clear(&world.report);
+        world_judge(&world);
+        assert_int_equal(report_write(REPORT_CSV, &world.report, &out, &err), 0);
+        const char *cell = strstr(strstr(buf_text(&out), "\"COV-1\""), ": in the newest");
+        assert_non_null(cell);
+        while (*cell != '"')
+            cell--;
+        assert_int_equal(cell[1], '\'');
+        buf_clear(&out);
+        world_clear(&world);
+    }
+}
+
 static void test_one_screen(void **state)
 {
     (void)state;
@@ -147,9 +191,12 @@ static void test_over_the_limit(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden), cmocka_unit_test(test_formats),
-        cmocka_unit_test(test_nothing_becomes_markup), cmocka_unit_test(test_one_screen),
-        cmocka_unit_test(test_over_the_limit)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden),
+                                       cmocka_unit_test(test_formats),
+                                       cmocka_unit_test(test_nothing_becomes_markup),
+                                       cmocka_unit_test(test_facts_become_no_markup),
+                                       cmocka_unit_test(test_no_cell_is_a_formula),
+                                       cmocka_unit_test(test_one_screen),
+                                       cmocka_unit_test(test_over_the_limit)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

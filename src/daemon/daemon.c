@@ -151,11 +151,12 @@ static int open_all(struct daemon *daemon, struct error *err)
     if (rc)
         return rc;
     turn_begin(daemon);
-    return 0;
+    return watching_open(daemon, err);
 }
 
 static void close_all(struct daemon *daemon)
 {
+    watching_close(daemon);
     for (size_t i = 0; i < daemon->task_count; i++)
         task_free(daemon->tasks[i]);
     free(daemon->tasks);
@@ -200,7 +201,8 @@ static void beat(struct daemon *daemon, int64_t boot_us)
         boot_us - daemon->heartbeat_boot_us < DAEMON_SLEEP_US - US_PER_SECOND)
         return;
     daemon->heartbeat_boot_us = boot_us;
-    if (journal_heartbeat(daemon->journal, daemon->started_us, &err))
+    daemon->journal_fails = journal_heartbeat(daemon->journal, daemon->started_us, &err) != 0;
+    if (daemon->journal_fails)
         say_error(NULL, NULL, NULL, &err);
 }
 
@@ -220,16 +222,22 @@ static void tell_status(struct daemon *daemon)
 /* What must be done around a look, and is no part of what is decided in it. */
 static void look(struct daemon *daemon)
 {
+    watching_works(daemon);
     check_journal(daemon);
     turn_take(daemon);
     beat(daemon, boot_now_us());
+    watching_look(daemon);
     tell_status(daemon);
 }
 
 /* Sleep is measured by a clock that is never set; that the other one was set wakes too. */
 static void arm_timers(struct daemon *daemon)
 {
-    int64_t sleep_us = turn_sleep_us(daemon);
+    int64_t boot_us = boot_now_us(), sleep_us = turn_sleep_us(daemon);
+    int64_t watching_us = watching_next_boot_us(daemon) - boot_us;
+    if (watching_us < sleep_us)
+        sleep_us = watching_us > 0 ? watching_us : 0;
+    watching_expect(daemon, boot_us + sleep_us);
     struct itimerspec in = {.it_value = {.tv_sec = sleep_us / US_PER_SECOND,
                                          .tv_nsec = sleep_us % US_PER_SECOND * 1000 + 1}};
     struct itimerspec never = {.it_value = {.tv_sec = FAR_SECONDS}};
@@ -242,13 +250,15 @@ static void reload(struct daemon *daemon)
     struct roster *roster = NULL;
     struct error err = ERROR_NONE;
     systemd_notify_reloading();
-    if (roster_load(daemon->options->policy_paths, daemon->roster, &roster, &err)) {
+    int rc = roster_load(daemon->options->policy_paths, daemon->roster, &roster, &err);
+    if (rc) {
         say_error(NULL, NULL, "everything stays as it was", &err);
     } else {
         turn_swap(daemon, roster);
         say(LOG_INFO, NULL, NULL, "policies read again: %zu policies, %zu scheduled jobs",
             roster->policy_count, roster->job_count);
     }
+    watching_reloaded(daemon, !rc && daemon->roster->bad_files == 0);
     systemd_notify("READY=1");
 }
 

@@ -23,11 +23,16 @@ enum {
 
 #define DAEMON_DRAIN_US (30 * US_PER_SECOND)
 #define DAEMON_GRACE_US (20 * US_PER_SECOND) /* between SIGTERM and SIGKILL at the end */
+#define DAEMON_GATHER_US (5 * US_PER_MINUTE)
+#define DAEMON_GATHER_LEAST_US (10 * US_PER_SECOND)
 #define DAEMON_SLEEP_US (60 * US_PER_SECOND)
 
 struct daemon_options {
     const struct strv *policy_paths;
     int64_t drain_us;
+    const char *listen;     /* NULL: no status page, no metrics; src/watch/http.h */
+    const char *token_file; /* NULL: no token */
+    int64_t gather_us;      /* how often repository and server are asked for the metrics */
 };
 
 /* Returns after an orderly end. ERR_BUSY when another daemon uses this journal. */

@@ -103,7 +103,8 @@ static bool has_cluster(const struct roster *roster, const char *cluster)
 }
 
 /* The policy of one file, or the one it had, or none. */
-static struct roster_policy *choose_policy(const struct policy_file *file, const struct roster *old)
+static struct roster_policy *choose_policy(const struct policy_file *file, const struct roster *old,
+                                           struct roster *roster)
 {
     struct roster_policy *policy = NULL, *kept = find_old(old, file->path);
     struct error err = ERROR_NONE;
@@ -113,6 +114,7 @@ static struct roster_policy *choose_policy(const struct policy_file *file, const
             return policy;
         say_error(NULL, NULL, file->path, &err);
     }
+    roster->bad_files++;
     if (!kept) {
         say(LOG_ERROR, NULL, NULL, "%s: not used, none of its jobs will run", file->path);
         return NULL;
@@ -128,7 +130,7 @@ static int choose_policies(const struct policy_set *set, const struct roster *ol
     if (!roster->policies)
         return error_no_memory(err);
     for (size_t i = 0; i < policy_set_file_count(set); i++) {
-        struct roster_policy *policy = choose_policy(policy_set_file(set, i), old);
+        struct roster_policy *policy = choose_policy(policy_set_file(set, i), old, roster);
         if (policy && has_cluster(roster, policy->policy->cluster)) {
             say(LOG_ERROR, NULL, NULL, "%s: not used, cluster \"%s\" is another file's",
                 policy->path, policy->policy->cluster);

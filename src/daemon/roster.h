@@ -39,6 +39,7 @@ struct roster_job {
 struct roster {
     struct roster_policy **policies;
     size_t policy_count;
+    size_t bad_files; /* files whose present text is not used */
     struct roster_job *jobs;
     size_t job_count;
     struct zone **zones;

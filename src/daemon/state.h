@@ -5,6 +5,7 @@
  *     schedule.c    which due instants are due, claims, overlap, what is known at the start
  *     supervise.c   starting tasks, their ends, retries
  *     receivers.c   the receivers of WAL, kept running
+ *     watching.c    the status page and the metrics, and who gathers for them
  *     turn.c        one look at everything, reload, stop: what daemon.c does in its loop
  *
  * One thread. Everything hangs on struct daemon.
@@ -30,6 +31,8 @@ struct daemon {
     size_t task_count;
     struct receiver *receivers; /* one per cluster with mode: receive */
     size_t receiver_count;
+    struct watching *watching; /* NULL: nobody looks */
+    bool journal_fails;        /* the last heartbeat could not be written */
     int64_t started_us;
     int64_t looked_us, looked_boot_us; /* the last look, INSTANT_NONE before the first */
     int64_t heartbeat_boot_us;
@@ -75,5 +78,15 @@ void receivers_stop(struct daemon *daemon); /* tells them to finish */
 size_t receivers_running(const struct daemon *daemon);
 int64_t receivers_next_boot_us(const struct daemon *daemon); /* INT64_MAX: nothing to wait for */
 void receivers_clear(struct daemon *daemon);
+
+/* watching.c; all but the first do nothing when nobody looks */
+int watching_open(struct daemon *daemon, struct error *err);
+void watching_close(struct daemon *daemon);
+void watching_look(struct daemon *daemon); /* who gathers, and what the loop knows */
+void watching_reloaded(struct daemon *daemon, bool was_good);
+void watching_run_ended(struct daemon *daemon, const char *cluster, enum job_type type);
+void watching_works(struct daemon *daemon);                        /* the loop begins a look */
+void watching_expect(struct daemon *daemon, int64_t wake_boot_us); /* and goes to sleep till then */
+int64_t watching_next_boot_us(const struct daemon *daemon); /* INT64_MAX: nothing to wait for */
 
 #endif

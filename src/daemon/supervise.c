@@ -146,6 +146,7 @@ static void end_run(struct daemon *daemon, const struct task *task,
 {
     struct journal_run run;
     find_outcome(daemon, task, status, &run);
+    watching_run_ended(daemon, task->cluster, task->type);
     say_outcome(daemon, task, &run);
     if (is_worth_a_retry(daemon, task, &run, status))
         retry(daemon, task);

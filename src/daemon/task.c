@@ -82,6 +82,19 @@ int task_new_lookup(struct roster_policy *policy, struct task **ret_task, struct
     return 0;
 }
 
+int task_new_gatherer(struct roster_policy *policy, const char *part, struct task **ret_task,
+                      struct error *err)
+{
+    struct task *task = NULL;
+    int rc = task_new_lookup(policy, &task, err);
+    if (rc)
+        return rc;
+    task->gathers = part;
+    task->timeout_us = TASK_GATHER_US;
+    *ret_task = task;
+    return 0;
+}
+
 int task_new_receiver(struct roster_policy *policy, struct task **ret_task, struct error *err)
 {
     struct task *task = NULL;
@@ -171,6 +184,18 @@ static int lookup_arguments(const struct task *task, struct strv *argv, struct e
     return rc ? rc : strv_add(argv, task->cluster, err);
 }
 
+static int gatherer_arguments(const struct task *task, struct strv *argv, struct error *err)
+{
+    int rc = strv_add(argv, "--json", err);
+    if (!rc)
+        rc = strv_add(argv, "metrics", err);
+    if (!rc)
+        rc = strv_add(argv, task->cluster, err);
+    if (!rc)
+        rc = strv_addf(argv, err, "--gather=%s", task->gathers);
+    return rc ? rc : strv_add(argv, "--policy-stdin", err);
+}
+
 static int make_arguments(const struct task *task, struct strv *argv, struct error *err)
 {
     int rc = strv_add(argv, SELF, err);
@@ -182,7 +207,8 @@ static int make_arguments(const struct task *task, struct strv *argv, struct err
         rc = strv_add(argv, "-v", err);
     if (rc)
         return rc;
-    return task->is_lookup     ? lookup_arguments(task, argv, err)
+    return task->gathers       ? gatherer_arguments(task, argv, err)
+           : task->is_lookup   ? lookup_arguments(task, argv, err)
            : task->is_receiver ? receiver_arguments(task, argv, err)
                                : run_arguments(task, argv, err);
 }
@@ -213,11 +239,12 @@ int task_start(struct task *task, int epoll, struct error *err)
     int rc = make_arguments(task, &argv, err);
     if (rc)
         return rc;
+    bool takes_policy = !task->is_lookup || task->gathers;
     struct child_spec spec = {.argv = (const char *const *)argv.items,
-                              .input = task->is_lookup ? CHILD_NULL : CHILD_PIPE,
+                              .input = takes_policy ? CHILD_PIPE : CHILD_NULL,
                               .output = task->is_lookup ? CHILD_PIPE : CHILD_NULL,
                               .pipe_stderr = true,
-                              .outlives_us = !task->is_receiver};
+                              .outlives_us = !task->is_receiver && !task->gathers};
     rc = child_start(&spec, &task->child, err);
     if (rc)
         return rc;
@@ -227,7 +254,7 @@ int task_start(struct task *task, int epoll, struct error *err)
         task->terminate_us = task->started_us + task->timeout_us + TASK_TERM_AFTER_US;
         task->kill_us = task->started_us + task->timeout_us + TASK_KILL_AFTER_US;
     }
-    rc = task->is_lookup ? 0 : hand_policy(task, err);
+    rc = takes_policy ? hand_policy(task, err) : 0;
     if (!rc)
         rc = watch_pipe(task->child.stderr_fd, task, epoll, err);
     if (!rc && task->is_lookup)
@@ -251,7 +278,7 @@ static void pass_line(struct task *task)
     if (task->line_length > 0)
         snprintf(task->last_line, sizeof(task->last_line), "%.2000s", text);
     if (task->logged <= TASK_LOG_BYTES_MAX)
-        say(LOG_INFO, task->identity, task->run_id, "| %s", text);
+        say(task->gathers ? LOG_DEBUG : LOG_INFO, task->identity, task->run_id, "| %s", text);
     task->logged += task->line_length + 1;
     if (task->logged > TASK_LOG_BYTES_MAX && task->logged <= TASK_LOG_BYTES_MAX + task->line_length)
         say(LOG_WARNING, task->identity, task->run_id, "it says too much: the rest is left out");

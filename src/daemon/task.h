@@ -2,7 +2,8 @@
  * A task: one run that waits for its turn or runs as a child process, `pgcairn run`, in a process
  * group of its own; or a run that an earlier daemon left running, which is only watched; or a
  * look-up, `pgcairn list`, whose output is kept; or a receiver of WAL, `pgcairn wal receive`, which
- * ends with the daemon.
+ * ends with the daemon; or a gatherer, `pgcairn metrics --gather PART`, which is a look-up that
+ * takes its policy on stdin and ends with the daemon too.
  *
  *     task_new_run(...)  WAITING  --task_start()-->  RUNNING  --task_reap()-->  gone
  *
@@ -26,12 +27,14 @@ enum {
  * the second. */
 #define TASK_TERM_AFTER_US (30 * US_PER_SECOND)
 #define TASK_KILL_AFTER_US (60 * US_PER_SECOND)
+#define TASK_GATHER_US (10 * US_PER_MINUTE)
 
 enum task_state { TASK_WAITING, TASK_RUNNING, TASK_ADOPTED };
 
 struct task {
     enum task_state state;
     bool is_lookup, is_receiver;
+    const char *gathers;          /* of a gatherer: which part, static; else NULL */
     struct roster_policy *policy; /* used; NULL when adopted */
     char cluster[JOURNAL_NAME_MAX], job[JOURNAL_NAME_MAX];
     char identity[IDENTITY_MAX];
@@ -59,6 +62,8 @@ int task_new_run(const struct roster_job *job, int64_t due_us, int attempt, stru
                  struct error *err);
 int task_new_lookup(struct roster_policy *policy, struct task **ret_task, struct error *err);
 int task_new_receiver(struct roster_policy *policy, struct task **ret_task, struct error *err);
+int task_new_gatherer(struct roster_policy *policy, const char *part, struct task **ret_task,
+                      struct error *err);
 int task_new_adopted(const struct journal_run *run, struct task **ret_task, struct error *err);
 
 /* The same run once more, as the next attempt. */

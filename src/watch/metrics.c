@@ -146,6 +146,13 @@ int samples_failed(const struct samples *samples, struct error *err)
     return samples->failed ? error_no_memory(err) : 0;
 }
 
+void samples_copy(struct samples *into, const struct sample *sample)
+{
+    struct buf labels = BUF_INIT(METRIC_LABELS_MAX * (2 * METRIC_LABEL_BYTES_MAX + 64));
+    buf_add_text(&labels, sample->labels);
+    put_sample(into, sample->id, sample->value, &labels);
+}
+
 void samples_take(struct samples *into, struct samples *from)
 {
     for (size_t i = 0; i < from->count; i++) {

@@ -63,8 +63,6 @@ enum metric_source {
       "Reloads that found a bad policy file, since the daemon was started.")                       \
     X(JOURNAL_UP, "journal_up", METRIC_GAUGE, FROM_JOURNAL, "",                                    \
       "1 while the journal can be read, and the daemon can write it; 0 while not.")                \
-    X(HTTP_REFUSED, "http_refused_total", METRIC_COUNTER, FROM_DAEMON, "",                         \
-      "Requests without the right token, since the daemon was started.")                           \
     X(ALARMS, "alarms", METRIC_GAUGE, FROM_JOURNAL, "kind",                                        \
       "Alarms of `pgcairn status`: failing, missed, stale, daemon.")                               \
     X(JOB_INFO, "job_info", METRIC_GAUGE, FROM_JOURNAL, "cluster job type schedule",               \
@@ -223,6 +221,9 @@ void samples_add(struct samples *samples, enum metric_id id, double value, ...);
 void samples_add_us(struct samples *samples, enum metric_id id, int64_t us, ...);
 
 int samples_failed(const struct samples *samples, struct error *err);
+
+/* The same once more. */
+void samples_copy(struct samples *into, const struct sample *sample);
 
 /* Moves all of `from` behind `into`; `from` is empty then. */
 void samples_take(struct samples *into, struct samples *from);

@@ -68,6 +68,15 @@ static int find_program(const char *name, char **ret_path, struct error *err)
     return error_set(err, ERR_NOT_FOUND, "program \"%s\" is not on the PATH", name);
 }
 
+int child_check_program(const char *name, struct error *err)
+{
+    _cleanup_(freep) char *path = NULL;
+    int rc = find_program(name, &path, err);
+    if (!rc && access(path, X_OK) != 0)
+        return error_set_errno(err, errno, "could not run \"%s\"", path);
+    return rc;
+}
+
 struct pipes {
     int input[2], output[2], errors[2], failure[2]; /* failure carries errno of a failed exec */
 };
@@ -126,6 +135,8 @@ static bool connect_stream(enum child_stream kind, int pipe_end, int target, int
 {
     if (kind == CHILD_INHERIT)
         return true;
+    if (kind == CHILD_STDERR)
+        return dup2(STDERR_FILENO, target) >= 0;
     if (kind == CHILD_PIPE)
         return dup2(pipe_end, target) >= 0;
     int fd = open("/dev/null", open_flags | O_CLOEXEC);
@@ -137,7 +148,8 @@ static bool connect_stream(enum child_stream kind, int pipe_end, int target, int
 static _Noreturn void run_in_child(const struct child_spec *spec, const struct pipes *pipes,
                                    const char *path, char **environment)
 {
-    setpgid(0, 0);
+    if (!spec->in_our_group)
+        setpgid(0, 0);
     if (!spec->outlives_us)
         prctl(PR_SET_PDEATHSIG, SIGTERM);
     sigset_t none;
@@ -225,7 +237,8 @@ static int start_with_pipes(const struct child_spec *spec, struct pipes *pipes, 
         run_in_child(spec, pipes, path, environment);
     if (pid < 0)
         return error_set_errno(err, errno, "could not start \"%s\"", path);
-    setpgid(pid, pid); /* also here, so that it holds before our first signal */
+    if (!spec->in_our_group)
+        setpgid(pid, pid); /* also here, so that it holds before our first signal */
     close(take_descriptor(&pipes->failure[1]));
     int child_errno = await_exec(pipes->failure[0]);
     if (child_errno) {
@@ -233,6 +246,7 @@ static int start_with_pipes(const struct child_spec *spec, struct pipes *pipes, 
         return error_set_errno(err, child_errno, "could not run \"%s\"", path);
     }
     *child = (struct child){.pid = pid,
+                            .in_our_group = spec->in_our_group,
                             .input_fd = take_descriptor(&pipes->input[1]),
                             .output_fd = take_descriptor(&pipes->output[0]),
                             .stderr_fd = take_descriptor(&pipes->errors[0])};
@@ -279,7 +293,8 @@ static void finish(struct child *child)
     close_descriptor(&child->input_fd);
     close_descriptor(&child->output_fd);
     if (child->has_reader) {
-        kill(-child->pid, SIGKILL);
+        if (!child->in_our_group)
+            kill(-child->pid, SIGKILL);
         atomic_store(&child->reader_ends, true);
         pthread_join(child->stderr_reader, NULL);
     }
@@ -332,7 +347,7 @@ int child_wait(struct child *child, int64_t timeout_us, struct child_status *ret
 void child_signal(struct child *child, int signal)
 {
     if (child->pid > 0)
-        kill(-child->pid, signal);
+        kill(child->in_our_group ? child->pid : -child->pid, signal);
 }
 
 void child_clear(struct child *child)

@@ -30,6 +30,7 @@ enum child_stream {
     CHILD_NULL,    /* /dev/null */
     CHILD_PIPE,    /* a pipe to us */
     CHILD_INHERIT, /* ours */
+    CHILD_STDERR,  /* of output: where our stderr goes */
 };
 
 struct child_spec {
@@ -39,10 +40,12 @@ struct child_spec {
     bool inherit_stderr; /* else it is kept in stderr_text */
     bool pipe_stderr;    /* or a pipe to us: child.stderr_fd, and nothing is kept */
     bool outlives_us;    /* else the kernel ends it when the thread that started it is gone */
+    bool in_our_group;   /* a person's program: reads our terminal and gets its signals */
 };
 
 struct child {
     pid_t pid;               /* 0 when none runs */
+    bool in_our_group;       /* signals go to the process alone then */
     int input_fd, output_fd; /* -1 unless piped; ours to close */
     int stderr_fd;
     bool has_reader;
@@ -58,6 +61,9 @@ struct child_status {
     int exit_status; /* valid when exited */
     int signal;      /* valid when not */
 };
+
+/* Whether the program is there, before work is done for it; ERR_NOT_FOUND. */
+int child_check_program(const char *name, struct error *err);
 
 int child_start(const struct child_spec *spec, struct child *ret_child, struct error *err);
 

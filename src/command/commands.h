@@ -23,6 +23,7 @@
     X(COMMAND_RESTORE_DUMP)     \
     X(COMMAND_RESTORE_SNAPSHOT) \
     X(COMMAND_EXPORT)           \
+    X(COMMAND_GUARD)            \
     X(COMMAND_VERIFY)           \
     X(COMMAND_PRUNE)            \
     X(COMMAND_SIMULATE)         \

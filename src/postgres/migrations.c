@@ -25,6 +25,8 @@ static const struct migration_tool {
     {"rails", "public", "schema_migrations", "select pg_catalog.max(version::text), null from %s"},
     {"knex", "public", "knex_migrations",
      "select name, migration_time::text from %s order by id desc limit 1"},
+    {"node-pg-migrate", "public", "pgmigrations",
+     "select name, run_on::text from %s order by id desc limit 1"},
     {"migrations", "public", "migrations",
      "select name::text, null from %s order by id desc limit 1"},
 };

@@ -1,6 +1,7 @@
 /*
  * Which migration a database stands at, as the tools that migrate it have written it down: drizzle,
- * alembic, prisma, flyway, django, rails, knex, and tables that are called "migrations".
+ * alembic, prisma, flyway, django, rails, knex, node-pg-migrate, and tables that are called
+ * "migrations".
  */
 #ifndef PGCAIRN_POSTGRES_MIGRATIONS_H
 #define PGCAIRN_POSTGRES_MIGRATIONS_H

@@ -259,6 +259,23 @@ static void test_group_is_ended(void **state)
 }
 
 /* Who ignores SIGTERM is killed after the grace. */
+/* Of our group: what a terminal sends to it reaches the child, and our signals go to it alone. */
+static void test_in_our_group(void **state)
+{
+    (void)state;
+    struct child_spec spec = {.argv = SHELL("exec sleep 60"), .in_our_group = true};
+    struct child child;
+    struct child_status status;
+    assert_ok(child_check_program("sh", &case_err));
+    assert_int_equal(child_check_program("no-such-program", &case_err), ERR_NOT_FOUND);
+    assert_ok(child_start(&spec, &child, &case_err));
+    assert_int_equal(getpgid(child.pid), getpgrp());
+    child_signal(&child, SIGTERM);
+    assert_ok(child_wait(&child, -1, &status, &case_err));
+    assert_false(status.exited);
+    assert_int_equal(status.signal, SIGTERM);
+}
+
 static void test_stubborn(void **state)
 {
     (void)state;
@@ -421,6 +438,7 @@ int main(void)
         cmocka_unit_test(test_piped_stderr),
         cmocka_unit_test(test_timeout_and_poll),
         cmocka_unit_test(test_group_is_ended),
+        cmocka_unit_test(test_in_our_group),
         cmocka_unit_test(test_stubborn),
         cmocka_unit_test(test_escaped_grandchild),
         cmocka_unit_test(test_dies_with_us),

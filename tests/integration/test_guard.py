@@ -1,0 +1,283 @@
+"""A migration under guard: the dump before it, the command, the way back; with nothing lost."""
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+
+import pytest
+from cairn import BINARY, assert_error
+from compare import assert_equal_databases
+from pg import BINDIR, clean_environment, wait_until
+
+one_store = pytest.mark.stores("file")
+
+BEFORE = """create table alembic_version (version_num varchar(32) primary key);
+            insert into alembic_version values ('0001');
+            create table orders (id int primary key generated always as identity, what text not null);
+            insert into orders (what) select 'order ' || n from generate_series(1, 500) n;
+            create table "Order Items" (id int, tag text);
+            insert into "Order Items" values (1, E'tab\\there'), (2, null)"""
+
+GOOD = """alter table orders add column paid boolean not null default false;
+          update alembic_version set version_num = '0002'"""
+
+# Each statement commits: what stands before the fault stays.
+HALF = """alter table orders rename column what to description;
+          delete from orders where id > 100;
+          update alembic_version set version_num = '0002';
+          alter table no_such_table add column x int"""
+
+
+@pytest.fixture
+def shop(server, database):
+    """A database, and its twin that nobody touches. What guard keeps of it is dropped too."""
+    database("shop", BEFORE)
+    database("shop_twin", BEFORE)
+    yield "shop"
+    for name in server.databases():
+        if name.startswith(("shop_broken_", "shop_restored_", "pgcairn_restore_")):
+            server.dropdb(name)
+
+
+@pytest.fixture
+def psql(server, tmp_path):
+    """The words of a migration command that runs this SQL."""
+    def make(sql, name="migration.sql"):
+        file = tmp_path / name
+        file.write_text(sql)
+        return [f"{BINDIR}/psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", server.url("shop"), "-f", str(file)]
+    return make
+
+
+def evidence(ws):
+    """The newest record of a guard."""
+    records = [json.loads(ws.repository.read(k)) for k in ws.repository.keys("demo/evidence/")]
+    return [r["body"] for r in records if r["type"] == "guard"][-1]
+
+
+def kept(server):
+    return [d for d in server.databases() if d.startswith(("shop_broken_", "shop_restored_", "pgcairn_restore_"))]
+
+
+def test_success(workspace, shop, psql, server):
+    ws = workspace([shop])
+    run = ws.run("guard", "demo", "--keep", "3d", "--", *psql(GOOD), json=True)
+    report = run.json
+    assert (report["outcome"], report["exit_status"], report["error"]) == ("done", 0, None)
+    stamps = report["databases"][0]
+    assert (stamps["before"]["stamp"], stamps["after"]["stamp"]) == ("0001", "0002")
+    assert server.value(shop, "select count(*) from orders where not paid") == "500"
+    # The dump is proved, and no prune takes it while the hold stands.
+    found = next(b for b in ws.list() if b["id"] == report["backup_id"])
+    assert found["state"] == "good" and found["verified"]["level"] == 2
+    holds = ws.run("hold", "list", "demo", json=True).json["holds"]
+    assert [(h["hold_id"], h["id"]) for h in holds] == [(report["hold_id"], report["backup_id"])]
+    assert "psql" in holds[0]["reason"]
+    record = evidence(ws)
+    assert (record["outcome"], record["backup"], record["databases"]) == ("done", report["backup_id"], report["databases"])
+    ws.run("audit", "demo", "--verify-evidence", expect=None)
+    assert kept(server) == []
+
+
+def test_failure_says_how_to_go_back(workspace, shop, psql, server):
+    ws = workspace([shop])
+    run = ws.run("guard", "demo", "--", *psql(HALF), expect=1)
+    assert run.out == ""
+    assert_error(run, "psql failed (exit status 3)")
+    assert "0001" in run.err and "0002" in run.err and "rows written since" in run.err
+    assert server.value(shop, "select count(*) from orders") == "100", "half applied, and left so"
+    # Its own words, as they stand, bring the database back.
+    restore = next(line for line in run.err.splitlines() if "restore dump" in line).strip()
+    renames = next(line for line in run.err.splitlines() if line.strip().startswith("alter database")).strip()
+    folder = os.path.dirname(BINARY)
+    subprocess.run(["sh", "-c", restore], check=True, cwd=ws.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                   env=clean_environment(**ws.environment(), PATH=f"{folder}:{os.environ['PATH']}"))
+    server.psql("postgres", renames)
+    assert_equal_databases(server, "shop_twin", shop)
+    assert evidence(ws)["outcome"] == "failed" and evidence(ws)["exit_status"] == 3
+
+
+def test_restore_on_failure(workspace, shop, psql, server):
+    ws = workspace([shop])
+    run = ws.run("guard", "demo", "--restore-on-failure", "--", *psql(HALF), json=True, expect=1)
+    report = run.json
+    assert (report["outcome"], report["restored"], report["exit_status"]) == ("failed", True, 3)
+    assert_equal_databases(server, "shop_twin", shop)
+    assert kept(server) == [report["kept_as"]]
+    assert server.value(report["kept_as"], "select count(*) from orders") == "100", "what it left is kept"
+    assert evidence(ws)["restored"] is True and evidence(ws)["kept_as"] == report["kept_as"]
+
+
+@one_store
+def test_clients_are_not_cut_off_unasked(workspace, shop, psql, server):
+    ws = workspace([shop])
+    with server.session(shop) as client:
+        client.execute("select 1")
+        run = ws.run("guard", "demo", "--restore-on-failure", "--", *psql(HALF), json=True, expect=1)
+        report = run.json
+        assert not report["restored"] and "in use" in report["error"]["message"]
+        assert report["restored_as"] in report["error"]["hint"]
+        assert client.execute("select count(*) from orders") is not None
+        assert server.value(shop, "select count(*) from orders") == "100"
+        assert_equal_databases(server, "shop_twin", report["restored_as"])
+    server.dropdb(report["restored_as"])
+
+
+@one_store
+def test_terminate(workspace, shop, psql, server):
+    ws = workspace([shop])
+    with server.session(shop) as client:
+        client.execute("select 1")
+        report = ws.run("guard", "demo", "--restore-on-failure", "--terminate", "--", *psql(HALF), json=True,
+                        expect=1).json
+        assert report["restored"]
+    assert_equal_databases(server, "shop_twin", shop)
+
+
+@one_store
+def test_dropped_database_comes_back(workspace, shop, server):
+    ws = workspace([shop])
+    command = [f"{BINDIR}/psql", "-X", "-d", server.url("postgres"), "-c", "drop database shop", "-c", "select 1/0",
+               "-v", "ON_ERROR_STOP=1"]
+    assert ws.run("guard", "demo", "--restore-on-failure", "--", *command, json=True, expect=1).json["restored"]
+    assert_equal_databases(server, "shop_twin", shop)
+
+
+@one_store
+def test_another_database_under_the_name_is_left(workspace, shop, server):
+    ws = workspace([shop])
+    command = [f"{BINDIR}/psql", "-X", "-d", server.url("postgres"), "-c", "drop database shop",
+               "-c", "create database shop", "-c", "select 1/0", "-v", "ON_ERROR_STOP=1"]
+    report = ws.run("guard", "demo", "--restore-on-failure", "--", *command, json=True, expect=1).json
+    assert not report["restored"] and "another one than before" in report["error"]["message"]
+    assert_equal_databases(server, "shop_twin", report["restored_as"])
+
+
+# ---- what keeps the command from being started ----
+
+def test_no_dump_no_command(workspace, shop, tmp_path):
+    ws = workspace([shop])
+    ran = tmp_path / "ran"
+    ws.repository.hide()
+    try:
+        run = ws.run("guard", "demo", "--", "touch", ran, json=True, expect=(1, 3))
+    finally:
+        ws.repository.show()
+    assert_error(run, "the command was not started")
+    ws.policy["postgres"]["bindir"] = str(tmp_path)  # no pg_dump there: the dump itself fails
+    ws.write()
+    run = ws.run("guard", "demo", "--", "touch", ran, json=True, expect=1)
+    assert run.json["outcome"] == "not_started" and run.json["backup_id"] is None
+    assert_error(run, "the command was not started", "pg_dump")
+    assert not ran.exists()
+
+
+@one_store
+@pytest.mark.parametrize("options, rc, words", [
+    (["--database", "nowhere"], 1, ["nowhere", "none that job nightly dumps"]),
+    (["--job", "tidy"], 2, ["tidy", "type vacuum"]),
+    (["--job", "absent"], 2, ["no job absent"]),
+    (["--keep", "5 days"], 2, ["--keep"]),
+    (["--keep", "1s"], 2, ["--keep"]),
+    (["--terminate"], 2, ["--restore-on-failure"]),
+    (["--restore-on-failure"], 2, ["2 databases"]),
+])
+def test_refused(workspace, shop, tmp_path, options, rc, words):
+    ws = workspace([shop, "shop_twin"])
+    ran = tmp_path / "ran"
+    assert_error(ws.run("guard", "demo", *options, "--", "touch", ran, expect=rc), *words)
+    assert not ran.exists() and ws.repository.keys("demo/dumps/") == []
+
+
+@one_store
+def test_mistyped_command_costs_no_dump(workspace, shop):
+    ws = workspace([shop])
+    assert_error(ws.run("guard", "demo", "--", "no-such-migration-tool", expect=1), "no-such-migration-tool", "not started")
+    assert ws.repository.keys("demo/dumps/") == []
+
+
+@one_store
+def test_role_that_could_not_put_it_back(workspace, shop, server, tmp_path):
+    server.psql("postgres", "create role guard_reader login superuser nocreatedb; alter role guard_reader nosuperuser;"
+                            "grant pg_read_all_data to guard_reader")
+    try:
+        ws = workspace([shop], connection=server.url(shop, user="guard_reader"))
+        run = ws.run("guard", "demo", "--restore-on-failure", "--", "touch", tmp_path / "ran", expect=1)
+        assert_error(run, "guard_reader", "could not put database", "createdb")
+    finally:
+        server.psql("postgres", "drop role guard_reader")
+
+
+@one_store
+def test_dry_run(workspace, shop, tmp_path):
+    ws = workspace([shop])
+    run = ws.run("guard", "demo", "--restore-on-failure", "--dry-run", "--", "touch", tmp_path / "ran")
+    assert "would dump" in run.out and "0001" in run.out
+    assert not (tmp_path / "ran").exists() and ws.repository.keys("demo/dumps/") == []
+    assert ws.run("guard", "demo", "--dry-run", "--", "true", json=True).json["outcome"] == "planned"
+
+
+# ---- streams, secrets, signals ----
+
+@one_store
+def test_streams_and_environment(workspace, shop):
+    ws = workspace([shop])
+    script = "cat; echo $PGCAIRN_BACKUP_ID; echo to-stderr >&2"
+    run = ws.run("guard", "demo", "--", "sh", "-c", script, stdin=b"from stdin\n")
+    assert run.out.splitlines() == ["from stdin", ws.list()[0]["id"]] and "to-stderr" in run.err
+    run = ws.run("guard", "demo", "--", "sh", "-c", script, stdin=b"from stdin\n", json=True)
+    assert run.json["outcome"] == "done" and "from stdin" in run.err
+
+
+@one_store
+def test_secrets_of_the_command_are_hidden(workspace, shop):
+    ws = workspace([shop])
+    run = ws.run("guard", "demo", "--", "sh", "-c", "exit 7", "postgresql://a:hunter2@h/x", "password=hunter2",
+                 expect=1)
+    assert "hunter2" not in run.err
+    for key in ws.repository.keys("demo/evidence/") + ws.repository.keys("demo/holds/"):
+        assert b"hunter2" not in ws.repository.read(key)
+
+
+@one_store
+@pytest.mark.parametrize("back", [False, True])
+def test_interrupted(workspace, shop, server, tmp_path, back):
+    ws = workspace([shop])
+    script = tmp_path / "migrate.py"
+    script.write_text(f"""import signal, subprocess, sys, time
+def stop(*_):
+    open({str(tmp_path / 'told')!r}, 'w').close()
+    sys.exit(9)
+signal.signal(signal.SIGINT, stop)
+subprocess.run([{f'{BINDIR}/psql'!r}, '-X', '-d', {server.url(shop)!r}, '-c', 'delete from orders'], check=True)
+open({str(tmp_path / 'begun')!r}, 'w').close()
+time.sleep(60)
+""")
+    script.chmod(script.stat().st_mode | stat.S_IROTH)
+    with ws.start("guard", "demo", *(["--restore-on-failure"] if back else []), "--", sys.executable, script,
+                  json=True) as guard:
+        wait_until((tmp_path / "begun").exists, what="the migration runs")
+        guard.signal(signal.SIGINT)
+        run = guard.wait(expect=5)
+    assert (tmp_path / "told").exists(), "the signal was passed on, and its end awaited"
+    assert (run.json["outcome"], run.json["exit_status"], run.json["restored"]) == ("interrupted", 9, back)
+    assert evidence(ws)["outcome"] == "interrupted"
+    if back:
+        assert_equal_databases(server, "shop_twin", shop)
+    else:
+        assert server.value(shop, "select count(*) from orders") == "0"
+
+
+@one_store
+def test_stopped_before_the_command(workspace, shop, server, tmp_path):
+    """A signal while the dump waits for a lock: the command does not start."""
+    ws = workspace([shop])
+    with server.session(shop) as other:
+        other.execute("begin; lock table orders in access exclusive mode")
+        with ws.start("guard", "demo", "--", "touch", tmp_path / "ran", json=True) as guard:
+            server.wait_for("select exists (select from pg_locks where not granted)", what="the dump waits")
+            guard.signal(signal.SIGTERM)
+            assert guard.wait(expect=5).json["outcome"] == "not_started"
+    assert not (tmp_path / "ran").exists()

@@ -13,7 +13,10 @@ const char report_timeline_style[] =
     ".timeline .line{stroke:var(--line,#e3e8ee)}.timeline .ok{fill:var(--ok,#1a7f37)}"
     ".timeline .bad{fill:var(--bad,#b3261e)}.timeline .window{fill:var(--window,#2f6fdb)}"
     ".timeline .gone{fill:var(--ground,#fff);stroke:var(--gone,#9aa5b1)}"
-    ".legend{font-size:12px;color:var(--text,#5b6675)}";
+    ".legend{font-size:12px;color:var(--text,#5b6675)}"
+    /* On a phone it is wider than the screen, and the newest is seen first. */
+    "@media(max-width:700px){.timeline{direction:rtl}.timeline svg{direction:ltr;min-width:560px}"
+    ".timeline text{font-size:17px}}";
 
 struct canvas {
     const struct audit_report *report;
@@ -177,6 +180,10 @@ void report_timeline(const struct audit_report *report, size_t shown_max, struct
 {
     struct canvas canvas = {.report = report, .shown_max = shown_max, .out = out};
     int rows = count_rows(report);
+    if (rows == 0) {
+        buf_add_text(out, "<p class=legend>No backups.</p>\n");
+        return;
+    }
     find_span(&canvas);
     buf_addf(out,
              "<div class=timeline tabindex=0><svg viewBox=\"0 0 %d %d\" role=\"img\" "

@@ -28,7 +28,7 @@ static const char STYLE[] =
     ".alarms{list-style:none;margin:1em 0;padding:0}.alarms li{border-left:4px solid var(--bad);"
     "background:var(--card);padding:.5em .8em;margin:.4em 0;overflow-wrap:anywhere}"
     ".alarms li.warn{border-color:var(--warn);color:var(--ink)}"
-    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:.6em}"
+    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(190px,1fr));gap:.6em}"
     ".tile{background:var(--card);border-radius:6px;padding:.6em .8em}"
     ".tile b{display:block;font-size:1.15em}"
     "table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;"
@@ -36,11 +36,14 @@ static const char STYLE[] =
     "color:var(--text)}td.n,th.n{text-align:right;white-space:nowrap}"
     "td{overflow-wrap:anywhere}progress{width:100%;max-width:220px;height:.7em;"
     "accent-color:var(--busy)}details{margin:.6em 0}summary{cursor:pointer}"
+    "td.c{white-space:nowrap}.counts span{margin-right:.8em}nav{margin:.4em 0}nav a{margin-right:.8em}"
     "@media(max-width:700px){body{padding:.8em .8em 3em}.tiles{grid-template-columns:1fr 1fr}"
-    "thead{display:none}table,tbody,tr,td{display:block}tr{background:var(--card);"
-    "border-radius:6px;margin:.5em 0;padding:.4em .8em}td{border:0;padding:.15em 0;display:flex;"
-    "justify-content:space-between;gap:1em}td.n{text-align:right}td::before{content:attr(data-l);"
-    "color:var(--text);font-size:.87em;flex:none}td.w{display:block}td.w::before{content:none}}";
+    "thead{display:none}table,tbody{display:block}"
+    "tr{display:grid;grid-template-columns:1fr 1fr;gap:.1em 1em;background:var(--card);"
+    "border-radius:6px;margin:.5em 0;padding:.5em .8em}td,td.n{border:0;padding:.1em 0;"
+    "text-align:left;white-space:normal}td:empty{display:none}td::before{content:attr(data-l);"
+    "color:var(--text);font-size:.8em;font-weight:400;margin-right:.5em}"
+    "td.w{grid-column:1/-1}td.k::before,td.w::before{content:none}}";
 
 struct page {
     const struct board_view *view;
@@ -158,9 +161,10 @@ static int add_alarm(const struct job_alarm *alarm, void *context, struct error 
     return 0;
 }
 
-static void add_problem(struct page *page, const char *cluster, const char *what, const char *text)
+static void add_problem(struct page *page, const char *class, const char *cluster, const char *what,
+                        const char *text)
 {
-    begin_alarm(page, "warn");
+    begin_alarm(page, class);
     add(page, "<b>");
     add_escaped(page, cluster);
     buf_addf(page->out, "</b> %s: ", what);
@@ -176,13 +180,13 @@ static void add_cluster_alarms(struct page *page, const struct board_cluster *cl
     json_t *problem;
     for (int part = 0; part < GATHERING_PARTS; part++)
         if (cluster->parts[part].failure[0])
-            add_problem(page, name, "could not be looked at", cluster->parts[part].failure);
+            add_problem(page, "warn", name, "could not be looked at", cluster->parts[part].failure);
     json_t *problems =
         facts->has_gathering ? json_object_get(facts->gathering.document, "problems") : NULL;
     json_object_foreach(problems, key, problem)
     {
         if (json_is_string(problem))
-            add_problem(page, name, key, json_string_value(problem));
+            add_problem(page, "warn", name, key, json_string_value(problem));
     }
 }
 
@@ -193,7 +197,7 @@ static void add_audit_alarm(struct page *page, const struct board_cluster *clust
     find_sample(cluster, GATHERING_AUDIT, METRIC_AUDIT_CONTROLS, "status=\"FAIL\"", &fails);
     snprintf(text, sizeof(text), "%.0f control%s failed", fails, fails > 1 ? "s" : "");
     if (fails > 0)
-        add_problem(page, cluster->policy->cluster, "audit", text);
+        add_problem(page, "", cluster->policy->cluster, "audit", text);
 }
 
 static int add_job_alarms(struct page *page, const struct policy *policy, struct error *err)
@@ -216,11 +220,11 @@ static int add_alarms(struct page *page, struct error *err)
     int rc = 0;
     add(page, "<ul class=alarms>\n");
     if (!page->journal)
-        add_problem(page, "journal", "can't be read", page->journal_problem);
+        add_problem(page, "", "journal", "can't be read", page->journal_problem);
     if (page->view->numbers.journal_fails)
-        add_problem(page, "journal", "can't be written", "see the daemon's log");
+        add_problem(page, "", "journal", "can't be written", "see the daemon's log");
     if (page->view->numbers.bad_files > 0)
-        add_problem(page, "policies", "a file has errors",
+        add_problem(page, "warn", "policies", "a file has errors",
                     "what was loaded before stays in force; pgcairn policy check shows them");
     for (size_t i = 0; i < page->view->count && !rc; i++) {
         rc = add_job_alarms(page, page->view->policies[i], err);
@@ -253,7 +257,7 @@ static void add_progress(struct page *page, const struct journal_run *run)
 
 static void add_run(struct page *page, const struct journal_run *run)
 {
-    add(page, "<tr><td class=b data-l=\"job\">");
+    add(page, "<tr><td class=\"b k\">");
     add_escaped(page, run->cluster);
     add(page, "/");
     add_escaped(page, run->job);
@@ -290,8 +294,25 @@ static void add_tile(struct page *page, const char *what, const char *class, con
     buf_addf(page->out, "</b><span class=m>%s</span></div>\n", more);
 }
 
+/* "2026-11-21 02:00 UTC" */
+static char *format_minute(int64_t at_us, char text[INSTANT_TEXT_MAX])
+{
+    instant_format(at_us, text);
+    text[10] = ' ';
+    memcpy(text + 16, " UTC", sizeof(" UTC"));
+    return text;
+}
+
+static bool has_job(const struct board_cluster *cluster, enum job_type type)
+{
+    for (size_t i = 0; i < cluster->policy->job_count; i++)
+        if (cluster->policy->jobs[i].type == type)
+            return true;
+    return false;
+}
+
 static void add_age_tile(struct page *page, const struct board_cluster *cluster, enum metric_id id,
-                         const char *labels, const char *what)
+                         const char *labels, const char *what, bool is_wanted)
 {
     char text[UNITS_TEXT_MAX], age[UNITS_TEXT_MAX + 8] = "none", at[INSTANT_TEXT_MAX] = "";
     double value;
@@ -299,22 +320,27 @@ static void add_age_tile(struct page *page, const struct board_cluster *cluster,
         int64_t us = page->now_us - (int64_t)(value * (double)US_PER_SECOND);
         duration_format(us - us % US_PER_SECOND, text);
         snprintf(age, sizeof(age), "%s ago", text);
-        instant_format((int64_t)value * US_PER_SECOND, at);
+        format_minute((int64_t)value * US_PER_SECOND, at);
     }
-    add_tile(page, what, *at ? "" : "none", age, at);
+    if (*at || is_wanted)
+        add_tile(page, what, *at ? "" : "none", age, at);
 }
 
 static void add_window_tile(struct page *page, const struct board_cluster *cluster)
 {
     char text[UNITS_TEXT_MAX], from[INSTANT_TEXT_MAX], more[INSTANT_TEXT_MAX + 16] = "";
-    double seconds = 0, begin;
+    double seconds = 0, begin = 0;
     if (!find_sample(cluster, GATHERING_FACTS, METRIC_WINDOW, "", &seconds))
         return;
-    if (find_sample(cluster, GATHERING_FACTS, METRIC_WINDOW_FROM, "", &begin))
+    bool is_open = find_sample(cluster, GATHERING_FACTS, METRIC_WINDOW_FROM, "", &begin);
+    if (is_open)
         snprintf(more, sizeof(more), "since %s",
-                 instant_format((int64_t)begin * US_PER_SECOND, from));
+                 format_minute((int64_t)begin * US_PER_SECOND, from));
     duration_format((int64_t)seconds * US_PER_SECOND, text);
-    add_tile(page, "Recovery window", seconds > 0 ? "ok" : "bad", seconds > 0 ? text : "none",
+    add_tile(page, "Recovery window", is_open ? "ok" : "bad",
+             !is_open      ? "none"
+             : seconds < 1 ? "just begun"
+                           : text,
              more);
 }
 
@@ -387,9 +413,12 @@ static void add_tiles(struct page *page, const struct board_cluster *cluster)
     add(page, "<div class=tiles>\n");
     add_window_tile(page, cluster);
     add_lag_tile(page, cluster);
-    add_age_tile(page, cluster, METRIC_NEWEST_BACKUP, "kind=\"dump\"", "Newest dump");
-    add_age_tile(page, cluster, METRIC_NEWEST_BACKUP, "kind=\"snapshot\"", "Newest snapshot");
-    add_age_tile(page, cluster, METRIC_DRILLED, "", "Last drill passed");
+    add_age_tile(page, cluster, METRIC_NEWEST_BACKUP, "kind=\"dump\"", "Newest dump",
+                 has_job(cluster, JOB_DUMP));
+    add_age_tile(page, cluster, METRIC_NEWEST_BACKUP, "kind=\"snapshot\"", "Newest snapshot",
+                 has_job(cluster, JOB_SNAPSHOT));
+    add_age_tile(page, cluster, METRIC_DRILLED, "", "Last drill passed",
+                 has_job(cluster, JOB_DRILL));
     add_audit_tile(page, cluster);
     add_stored_tile(page, cluster);
     add_connections_tile(page, cluster);
@@ -403,9 +432,9 @@ static void add_job(struct page *page, const struct job_state *state)
     const struct journal_run *last = &state->last;
     bool has_run = state->has_last && last->started_us != INSTANT_NONE;
     bool has_begun = state->running && state->running->started_us != INSTANT_NONE;
-    add(page, "<tr><td class=b data-l=\"job\">");
+    add(page, "<tr><td class=\"b k\">");
     add_escaped(page, state->job->name);
-    buf_addf(page->out, "<td class=m data-l=\"type\">%s<td data-l=\"last\">",
+    buf_addf(page->out, "<td class=\"m k\">%s<td data-l=\"last\">",
              job_type_name(state->job->type));
     if (has_begun)
         add(page, "<span class=\"b busy\">runs</span> ");
@@ -463,9 +492,9 @@ static const char *class_of_status(const char *status)
 static void add_control(struct page *page, const json_t *control)
 {
     const char *status = json_text(control, "status");
-    buf_addf(page->out, "<tr><td class=\"b %s\" data-l=\"status\">", class_of_status(status));
+    buf_addf(page->out, "<tr><td class=\"b k %s\">", class_of_status(status));
     add_escaped(page, status);
-    add(page, "<td data-l=\"control\">");
+    add(page, "<td class=\"c k\">");
     add_escaped(page, json_text(control, "id"));
     add(page, " <span class=m>");
     add_escaped(page, json_text(control, "severity"));
@@ -499,22 +528,20 @@ static size_t add_controls(struct page *page, const json_t *open, bool only_warn
 static void add_audit(struct page *page, const struct board_cluster *cluster)
 {
     const struct board_part *part = &cluster->parts[GATHERING_AUDIT];
-    const char *status;
     const json_t *audit =
         part->has_gathering ? json_object_get(part->gathering.document, "audit") : NULL;
-    json_t *counts = json_object_get(audit, "counts"), *count;
+    const json_t *counts = json_object_get(audit, "counts");
     add(page, "<h3>Audit</h3>\n");
     if (!audit) {
         add(page, "<p class=none>Not gathered yet.</p>\n");
         return;
     }
-    add(page, "<p>");
-    json_object_foreach(counts, status, count)
-    {
-        buf_addf(page->out, "<span class=\"b %s\">%lld ", class_of_status(status),
-                 (long long)json_integer_value(count));
-        add_escaped(page, status);
-        add(page, "</span> ");
+    add(page, "<p class=counts>");
+    for (int i = AUDIT_STATUS_COUNT - 1; i >= 0; i--) {
+        const char *status = audit_status_name((enum audit_status)i);
+        if (json_number(counts, status) > 0)
+            buf_addf(page->out, "<span class=\"b %s\">%lld %s</span>", class_of_status(status),
+                     (long long)json_number(counts, status), status);
     }
     add(page, "<span class=m>judged ");
     add_moment(page, part->gathering.at_us);

@@ -1,13 +1,18 @@
 """Watching: metrics, the status page, health, against the real daemon and the real server."""
 import base64
 import http.client
+import os
 import re
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
-from pg import wait_until
+from archive import Archive
+from cairn import TOP, Started, Workspace
+from pg import Server, wait_until
+from slow_dump import ROWS
 
 pytestmark = pytest.mark.stores("file")
 
@@ -78,13 +83,80 @@ def scrape(where, **more):
     return parse(body)
 
 
-def test_scrape(workspace, database):
-    ws = small(workspace, database)
-    with ws.start("daemon", "--listen", "127.0.0.1:0") as daemon:
+NASTY = "<img src=x onerror=alert(1)>\"&"
+JOBS = {"wal": {"type": "wal", "schedule": "0 * * * *", "keep": {"within": "7d"}, "timeout": "60s"},
+        "weekly": {"type": "snapshot", "schedule": "0 3 * * sun", "keep": {"within": "90d", "last": 2}},
+        "nightly": {"type": "dump", "schedule": "0 2 * * *", "keep": {"within": "30d", "last": 3}},
+        "tidy": {"type": "vacuum", "schedule": "30 4 * * sun", "analyze": True, "budget": "10m"},
+        "prune": {"type": "prune", "schedule": "15 5 * * *"},
+        "audit": {"type": "audit", "schedule": "0 7 * * *"},
+        "broken": {"type": "dump", "keep": {"last": 1}, "schedule": "0 4 1 * *"}}
+
+
+class Watched:
+    """Two clusters under one daemon that listens; of "slow" a dump takes seconds."""
+
+    def __init__(self):
+        self.server = Server("watch")
+        self.archive = Archive(self.server, cluster="demo", jobs=JOBS)
+        self.archive.policy["jobs"]["broken"]["connection"] = self.server.url(NASTY)
+        self.archive.write()
+        self.server.configure(**self.archive.settings())
+        self.server.start()
+        self.server.createdb("slow")
+        self.server.psql("slow", ROWS)
+        self.slow = Workspace(self.archive.root / "slow", self.server, ["slow"], cluster="slow",
+                              jobs={"copy": {"type": "dump", "schedule": "0 1 * * *", "keep": {"last": 2}}},
+                              repository={"rate_limit": "1MB"})
+        for job in ("weekly", "nightly", "wal", "weekly", "nightly", "tidy"):
+            self.archive.run("run", f"demo/{job}")
+        self.archive.run("run", "demo/broken", expect=1)
+        self.environment = {**self.archive.environment(), "HOME": str(self.archive.root)}
+        self.started = None
+
+    def start(self, *options):
+        policies = ["-c", self.archive.policy_file, "-c", self.slow.policy_file]
+        return Started([*policies, "daemon", "--listen", "127.0.0.1:0", *options], self.environment)
+
+    def copy(self):
+        """A dump of "slow", on record in the daemon's journal."""
+        return Started(["-c", self.slow.policy_file, "run", "slow/copy"], self.environment)
+
+
+@pytest.fixture(scope="module")
+def watched():
+    made = Watched()
+    try:
+        yield made
+    finally:
+        made.server.stop()
+
+
+def picture(name, url, width, height, profile, dark=False):
+    """A screenshot under build/, kept."""
+    folder = Path(os.environ.get("PGCAIRN_BUILD", TOP / "build/dev")) / "test-results"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.png"
+    path.unlink(missing_ok=True)
+    subprocess.run(["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
+                    "--hide-scrollbars", f"--window-size={width},{height}", f"--screenshot={path}",
+                    *(["--blink-settings=preferredColorScheme=0"] if dark else []), url],
+                   check=True, timeout=120, capture_output=True)
+    assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 20000
+    return path
+
+
+def test_status_page(watched, tmp_path):
+    with watched.start() as daemon:
         where = address(daemon)
-        wait_until(lambda: "pgcairn_audit_ok" in scrape(where), 30, "the first gathering")
-        print(get(where, "/metrics")[2][:3000])
-        print(get(where, "/")[2])
-        print(get(where, "/healthz"), get(where, "/readyz"))
-        daemon.signal(signal.SIGTERM)
-        daemon.wait(0, 30)
+        wait_until(lambda: "Not gathered yet" not in get(where, "/")[2], 30, "everything gathered")
+        with watched.copy() as copy:
+            wait_until(lambda: "<progress" in get(where, "/")[2], 30, "the progress of a run")
+            status, headers, body = get(where, "/")
+            if shutil.which("chromium"):
+                url = f"http://{where[0]}:{where[1]}/"
+                picture("status-desktop", url, 1200, 2600, tmp_path / "profile")
+                picture("status-phone", url, 500, 2600, tmp_path / "profile")
+                picture("status-dark", url, 1200, 2600, tmp_path / "profile", dark=True)
+            (tmp_path / "page.html").write_text(body)
+            copy.wait(0)

@@ -27,6 +27,12 @@ static const struct command_option OPTIONS[] = {
     {NULL, OPTION_FLAG, NULL, NULL},
 };
 
+/* `drill` is the same, and has no options. */
+static bool is_run(const struct arguments *arguments)
+{
+    return arguments->options == OPTIONS;
+}
+
 /* What a job of the type counts while it works; NULL: bytes. */
 static const char *counted_items(enum job_type type)
 {
@@ -49,7 +55,7 @@ static int find_job(const struct globals *globals, const struct arguments *argum
                     struct run_request *request, struct error *err)
 {
     const char *name = arguments->words.items[0];
-    if (!argument_flag(arguments, "policy-stdin"))
+    if (!is_run(arguments) || !argument_flag(arguments, "policy-stdin"))
         return opened_job(globals, name, ret_set, &request->policy, &request->job, err);
     int rc = policy_stdin_read(globals, ret_policy, err);
     if (rc)
@@ -82,11 +88,14 @@ static struct journal *open_journal(void)
 static int read_options(const struct arguments *arguments, struct run_request *request,
                         struct error *err)
 {
+    request->due_us = INSTANT_NONE;
+    request->attempt = 1;
+    if (!is_run(arguments))
+        return 0;
     const char *due = argument_text(arguments, "due");
     const char *attempt = argument_text(arguments, "attempt");
     int64_t number = 1;
     int rc = 0;
-    request->due_us = INSTANT_NONE;
     request->run_id = argument_text(arguments, "run-id");
     request->accept_empty = argument_flag(arguments, "accept-empty");
     if (due)
@@ -196,7 +205,7 @@ static int command_run_job(const struct globals *globals, const struct arguments
     int rc = find_job(globals, arguments, &set, &policy, &request, err);
     if (!rc)
         rc = read_options(arguments, &request, err);
-    if (!rc && argument_flag(arguments, "snapshot-on-gap"))
+    if (!rc && is_run(arguments) && argument_flag(arguments, "snapshot-on-gap"))
         rc = find_snapshot_job(&request, &snapshot_job, err);
     if (!rc)
         rc = progress_new(globals->quiet, counted_items(request.job->type), &progress, err);
@@ -239,7 +248,6 @@ const struct command COMMAND_DRILL = {
                 "  pgcairn --json drill automatos/drill",
     .min_words = 1,
     .max_words = 1,
-    .options = OPTIONS,
     .run = command_run_drill,
 };
 

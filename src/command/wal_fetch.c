@@ -28,6 +28,7 @@ static int wal_fetch_run(const struct globals *globals, const struct arguments *
     if (!argument_flag(arguments, "alone") && state_folder(&state, &reason))
         log_line(LOG_DEBUG, "nothing is fetched ahead: %s", reason.message);
     fetch.state = state;
+    fetch.cause = getenv(WAL_FETCH_CAUSE);
     rc = wal_fetch(&fetch, err);
     if (rc != ERR_NOT_FOUND)
         return rc;

@@ -16,7 +16,8 @@
 #define PING_SECONDS "10"
 
 enum {
-    EVENT_TRIGGERS_MAJOR = 17, /* since when they can be off, and fire at a login */
+    EVENT_TRIGGERS_MAJOR = 17,   /* since when they can be off, and fire at a login */
+    STATISTICS_FILES_MAJOR = 14, /* the last that has such */
     SETTINGS_MAX = 200,
     CONF_LIMIT = 1 << 20,
     LINE_SHOWN = 500,
@@ -232,6 +233,8 @@ static int add_settings(const struct pg_scratch_options *options, struct strv *a
         rc = add_setting(argv, err, "shared_preload_libraries=%s", options->preload);
     if (!rc && options->major >= EVENT_TRIGGERS_MAJOR)
         rc = add_setting(argv, err, "event_triggers=off");
+    if (!rc && options->major <= STATISTICS_FILES_MAJOR) /* or it might be that of the cluster */
+        rc = add_setting(argv, err, "stats_temp_directory=pg_stat_tmp");
     for (size_t i = 0; options->settings && i < options->settings->count && !rc; i++)
         rc = add_setting(argv, err, "%s", options->settings->items[i]);
     return rc;
@@ -243,7 +246,7 @@ static int start_program(struct pg_scratch *server, const struct pg_scratch_opti
 {
     _cleanup_(strv_clear) struct strv words = STRV_INIT(SETTINGS_MAX);
     const char *argv[SETTINGS_MAX + 1] = {NULL};
-    const char *env[] = {"LC_ALL=C", "PGDATA", "PGOPTIONS", NULL};
+    const char *env[] = {"LC_ALL=C", "PGDATA", "PGOPTIONS", options->env, NULL};
     _cleanup_(freep) char *program = NULL;
     if (asprintf(&program, "%s/postgres", options->programs) < 0)
         return error_no_memory(err);

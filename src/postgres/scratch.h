@@ -41,6 +41,7 @@ struct pg_scratch_options {
     const char
         *preload; /* shared_preload_libraries, as pg_scratch_preload() leaves it; may be "" */
     const struct strv *settings; /* further NAME=VALUE; may be NULL */
+    const char *env;             /* NAME=VALUE for what the server starts; may be NULL */
 };
 
 /* ERR_FAILED for root, with the cure. */

@@ -205,17 +205,19 @@ static int write_record(struct repository *repository, const char *type, json_t 
     return rc;
 }
 
-int evidence_add(struct repository *repository, const char *type, json_t *body,
-                 struct evidence_tip *ret_tip, struct error *err)
+int evidence_add_made(struct repository *repository, const char *type, evidence_make make,
+                      void *context, struct evidence_tip *ret_tip, struct error *err)
 {
-    _cleanup_(json_release) json_t *owned = body;
-    if (!owned)
-        return error_no_memory(err);
     for (int i = 0; i < EVIDENCE_ATTEMPTS; i++) {
+        _cleanup_(json_release) json_t *body = NULL;
         struct evidence_tip previous;
         int rc = evidence_read_tip(repository, &previous, err);
         if (!rc)
-            rc = write_record(repository, type, owned, &previous, ret_tip, err);
+            rc = make(context, &body, err);
+        if (!rc && !body)
+            rc = error_no_memory(err);
+        if (!rc)
+            rc = write_record(repository, type, body, &previous, ret_tip, err);
         if (rc != ERR_EXISTS)
             return rc;
     }
@@ -223,6 +225,20 @@ int evidence_add(struct repository *repository, const char *type, json_t *body,
                      "could not add to the evidence of %s: others were first "
                      "%d times",
                      repository->cluster, EVIDENCE_ATTEMPTS);
+}
+
+static int give_again(void *context, json_t **ret_body, struct error *err)
+{
+    (void)err;
+    *ret_body = json_incref(context);
+    return 0;
+}
+
+int evidence_add(struct repository *repository, const char *type, json_t *body,
+                 struct evidence_tip *ret_tip, struct error *err)
+{
+    _cleanup_(json_release) json_t *owned = body;
+    return evidence_add_made(repository, type, give_again, owned, ret_tip, err);
 }
 
 /* Records of a batch are read by several threads, for a bucket answers one after the other slowly;

@@ -24,6 +24,12 @@ struct evidence_tip {
 int evidence_add(struct repository *repository, const char *type, json_t *body,
                  struct evidence_tip *ret_tip, struct error *err);
 
+/* The same for a body that says what records before it say: it is made anew for each attempt, and
+ * written only if nothing came between. make fills *ret_body, whose reference is taken. */
+typedef int (*evidence_make)(void *context, json_t **ret_body, struct error *err);
+int evidence_add_made(struct repository *repository, const char *type, evidence_make make,
+                      void *context, struct evidence_tip *ret_tip, struct error *err);
+
 /* One record; ERR_NOT_FOUND when there is none of that number. */
 int evidence_read(const struct repository *repository, int64_t number, json_t **ret_record,
                   struct error *err);

@@ -269,17 +269,34 @@ static void gather(struct drill *drill, const char *result)
         json_object_set_new(drill->turns, drill->work->job->name, json_string(MODES[drill->mode]));
 }
 
-/* Read again just before, for others drill too. */
-static int record(struct drill *drill, const json_t *details, struct error *err)
+struct recording {
+    struct drill *drill;
+    const json_t *details;
+};
+
+/* What was gathered is read anew for each attempt, for others drill too. */
+static int make_body(void *context, json_t **ret_body, struct error *err)
 {
+    struct recording *recording = context;
+    struct drill *drill = recording->drill;
     int rc = read_gathered(drill, err);
     if (rc)
         return rc;
-    json_t *body = json_deep_copy(details);
-    gather(drill, json_text(details, "result"));
-    json_object_set(body, "passed", drill->passed);
-    json_object_set(body, "turns", drill->turns);
-    return evidence_add(drill->work->repository, "drill", body, NULL, err);
+    gather(drill, json_text(recording->details, "result"));
+    json_t *body = json_deep_copy(recording->details);
+    if (!body || json_object_set(body, "passed", drill->passed) ||
+        json_object_set(body, "turns", drill->turns)) {
+        json_decref(body);
+        return error_no_memory(err);
+    }
+    *ret_body = body;
+    return 0;
+}
+
+static int record(struct drill *drill, const json_t *details, struct error *err)
+{
+    struct recording recording = {drill, details};
+    return evidence_add_made(drill->work->repository, "drill", make_body, &recording, NULL, err);
 }
 
 static json_t *pack_details(const struct drill *drill, const char *result)

@@ -1,6 +1,7 @@
 /* A backup becomes a server that answers: a snapshot by recovery, a dump in a new cluster. */
 #include <string.h>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "base/units.h"
 #include "postgres/programs.h"
@@ -10,6 +11,7 @@
 #include "work/drill.h"
 #include "work/restore.h"
 #include "work/restore_snapshot.h"
+#include "work/wal_fetch.h"
 #include "work/wal_look.h"
 
 enum {
@@ -22,6 +24,7 @@ enum {
     REPLAY_SEGMENTS_ON_DISK = 8, /* those replayed are used anew */
 };
 
+#define CAUSE "wal-fetch-cause"      /* a file in the drill's folder */
 #define START_US (2 * US_PER_MINUTE) /* for a new cluster, which has nothing to recover */
 
 static void tell_progress(const char *phase, int64_t done, int64_t total, void *context)
@@ -117,7 +120,7 @@ static int allow_cron(const struct drill *drill, char **preload, struct strv *se
 static int start(struct drill *drill, struct strv *settings, struct error *err)
 {
     const json_t *saved = json_object_get(json_object_get(drill->manifest, "server"), "settings");
-    _cleanup_(freep) char *preload = NULL;
+    _cleanup_(freep) char *preload = NULL, *env = NULL;
     _cleanup_(strv_clear) struct strv left_out = STRV_INIT(LIBRARIES_MAX);
     char data[PATH_LIMIT];
     int rc = pg_scratch_preload(drill->programs, json_text(saved, "shared_preload_libraries"),
@@ -131,12 +134,15 @@ static int start(struct drill *drill, struct strv *settings, struct error *err)
         if (!has_cron || strcmp(left_out.items[i], "pg_cron") != 0)
             drill_note(drill, "library", "skip",
                        "%s is not loaded: it works by itself, or is not here", left_out.items[i]);
+    if (asprintf(&env, WAL_FETCH_CAUSE "=%s/" CAUSE, drill->folder) < 0)
+        return error_no_memory(err);
     struct pg_scratch_options options = {.programs = drill->programs,
                                          .major = major_of(drill),
                                          .folder = drill->folder,
                                          .data = path_of(drill, "data", data),
                                          .preload = preload,
-                                         .settings = settings};
+                                         .settings = settings,
+                                         .env = env};
     return pg_scratch_start(&options, &drill->server, err);
 }
 
@@ -165,6 +171,8 @@ static int restore_physical(struct drill *drill, struct error *err)
         request.target.backup_id = drill->backup_id;
     request.dry_run = true;
     int rc = restore_snapshot(&request, &report, err);
+    if (rc == ERR_NOT_FOUND && err) /* the repository was read: what should be in it is not */
+        rc = err->code = ERR_CORRUPT;
     if (rc)
         return rc;
     snprintf(drill->backup_id, sizeof(drill->backup_id), "%s", json_text(report, "id"));
@@ -198,6 +206,27 @@ static bool ended_before_target(const struct drill *drill)
            strstr(buf_text(&log), "recovery ended before configured recovery target was reached");
 }
 
+/* What the fetch of WAL left when it was in doubt, and the server ended for that. A repository that
+ * could not be read says nothing of the backup. */
+static int take_cause(const struct drill *drill, struct error *reason)
+{
+    static const char *const FAULTS[] = {"corrupt", "doubt", "conflict", "not_found"};
+    _cleanup_(buf_clear) struct buf text = BUF_INIT(PATH_LIMIT);
+    char path[PATH_LIMIT];
+    if (file_read(path_of(drill, CAUSE, path), &text, NULL))
+        return reason->code; /* it was not for want of WAL */
+    const char *code = buf_text(&text), *message = strchr(code, '\n');
+    if (!message)
+        return reason->code;
+    bool is_fault = false;
+    for (size_t i = 0; i < ARRAY_SIZE(FAULTS); i++)
+        is_fault |= strncmp(code, FAULTS[i], (size_t)(message - code)) == 0;
+    error_set(reason, is_fault ? ERR_CORRUPT : ERR_UNKNOWN, "replay ended: %s", message + 1);
+    return is_fault ? reason->code
+                    : error_hint(reason, "the backup may be well: run the drill again when the "
+                                         "repository answers");
+}
+
 static int recover(struct drill *drill, struct strv *settings, struct error *err)
 {
     work_progress(drill->work, "replaying WAL", 0, 0);
@@ -219,6 +248,8 @@ static int recover_to_target(struct drill *drill, struct error *err)
     }
     if (drill->mode == DRILL_RANDOM)
         drill->last_wal[0] = '\0';
+    if (rc && rc != ERR_INTERRUPTED)
+        rc = take_cause(drill, &reason);
     if (rc && err)
         *err = reason;
     return rc;

@@ -161,8 +161,17 @@ static void open_spool(struct fetching *fetching)
         fetching->spool[0] = '\0';
 }
 
-static int doubt(int rc, struct error *err)
+static void leave_cause(const struct wal_fetch *fetch, int rc, const struct error *err)
 {
+    _cleanup_(freep) char *text = NULL;
+    if (fetch->cause && asprintf(&text, "%s\n%s", error_code_name(rc), err->message) >= 0)
+        file_replace(fetch->cause, text, strlen(text), 0600, NULL);
+}
+
+static int doubt(const struct wal_fetch *fetch, int rc, struct error *err)
+{
+    if (rc && rc != ERR_NOT_FOUND)
+        leave_cause(fetch, rc, err);
     if (rc == 0 || rc == ERR_NOT_FOUND || rc == ERR_DOUBT)
         return rc;
     error_keep_cure(err);
@@ -182,7 +191,7 @@ int wal_fetch(const struct wal_fetch *fetch, struct error *err)
     }
     int rc = identify(&fetching, err);
     if (rc)
-        return doubt(rc, err);
+        return doubt(fetch, rc, err);
     open_spool(&fetching);
     if (fetching.spool[0])
         ahead_write_at(fetching.spool, &fetching.name);
@@ -191,5 +200,5 @@ int wal_fetch(const struct wal_fetch *fetch, struct error *err)
     if (rc == 0 && fetching.spool[0])
         wal_ahead_start(fetch->policy, fetching.spool, fetching.system, fetching.data,
                         fetch->policy_paths->items, fetch->policy_paths->count);
-    return doubt(rc, err);
+    return doubt(fetch, rc, err);
 }

@@ -337,7 +337,8 @@ def test_what_the_database_would_run_by_itself(archive):
     extension of another version than this machine's is no fault of the backup's."""
     archive.server.psql("postgres", "alter database postgres set session_preload_libraries = 'auto_explain'")
     archive.server.psql("postgres", """create function leave() returns event_trigger language plpgsql as $$ begin raise exception 'fired'; end $$;
-        create event trigger leaving on ddl_command_end when tag in ('CREATE EXTENSION') execute function leave()""")
+        create event trigger leaving on ddl_command_end when tag in ('CREATE EXTENSION') execute function leave();
+        alter event trigger leaving enable always""")
     try:
         archive.run("run", "demo/nightly")
         archive.server.psql("postgres", "update pg_extension set extversion = '0.9' where extname = 'plpgsql'")
@@ -385,6 +386,46 @@ def test_wal_that_ends_too_early_is_no_pass(archive):
     finally:
         archive.repository.delete(fresh)
         archive.repository.write(key, whole)
+
+
+def drill_to_the_end(archive, **options):
+    """A random moment may lie before the WAL that this is about."""
+    done = run(archive, "physical", **options)
+    return done if done.json["details"]["mode"] == "latest" else run(archive, "physical", **options)
+
+
+@pytest.mark.stores("file")
+def test_wal_that_is_not_read_is_unknown_and_what_is_no_good_a_fault(archive):
+    archive.run("run", "demo/weekly")
+    names = []
+    for _ in range(2):
+        archive.server.psql("postgres", FILL)
+        names.append(archive.switch())
+    archive.run("run", "demo/wal")
+    name = names[0]
+    (key,) = archive.segments()[name]
+    whole, path = archive.repository.read(key), archive.repository.path / key
+    try:
+        os.chmod(path, 0)
+        unread = drill_to_the_end(archive, expect=3)
+        assert_error(unread, "replay ended", name)
+        assert records(archive)[-1]["result"] == "unknown" and left_over(archive) == []
+        archive.repository.delete(key)
+        assert_error(drill_to_the_end(archive, expect=1), "is not in the repository", name)
+        assert records(archive)[-1]["result"] == "fail"
+        archive.repository.write(key, whole[:-40] + bytes(40))
+        assert_error(drill_to_the_end(archive, expect=1), "replay ended", name)
+        assert records(archive)[-1]["result"] == "fail" and left_over(archive) == []
+    finally:
+        if path.exists():
+            archive.repository.delete(key)
+        archive.repository.write(key, whole)
+
+
+def test_the_help_tells_of_no_options_of_run(archive):
+    told = archive.run("help", "drill").out
+    assert "CLUSTER/JOB" in told and "--" not in told.replace("--json", "")
+    assert_error(archive.run("drill", "demo/logical", "--snapshot-on-gap", expect=2), "--snapshot-on-gap")
 
 
 @pytest.mark.stores("file")

@@ -1,6 +1,7 @@
 /* The chain of evidence: order, conflict of writers, and what tampering shows. */
 #include "fixture.h"
 
+#include <pthread.h>
 #include <sys/wait.h>
 
 #include "repository/evidence.h"
@@ -148,6 +149,56 @@ static void test_conflict(void **state)
     assert_int_equal(total, WRITERS * RECORDS);
 }
 
+enum { ADDERS = 3, ADDED = 20 };
+
+struct adder {
+    struct repository *repository;
+    int rc;
+};
+
+/* One more than the newest record says. */
+static int make_sum(void *context, json_t **ret_body, struct error *err)
+{
+    struct adder *adder = context;
+    _cleanup_(json_release) json_t *newest = NULL;
+    int64_t number;
+    int rc = evidence_find_newest(adder->repository, "sum", &number, &newest, err);
+    if (!rc)
+        *ret_body = json_pack("{s:I}", "sum",
+                              (json_int_t)json_number(json_object_get(newest, "body"), "sum") + 1);
+    return rc;
+}
+
+static void *add_sums(void *argument)
+{
+    struct adder *adder = argument;
+    for (int i = 0; i < ADDED && !adder->rc; i++)
+        adder->rc = evidence_add_made(adder->repository, "sum", make_sum, adder, NULL, NULL);
+    return NULL;
+}
+
+/* What a record gathers from those before it loses none that comes at the same instant. */
+static void test_gathered_by_several(void **state)
+{
+    struct adder adders[ADDERS] = {0}, reader = {.repository = *state};
+    pthread_t threads[ADDERS];
+    json_t *body = NULL;
+    char url[128];
+    snprintf(url, sizeof(url), "file://%s/r", fixture_root);
+    for (int i = 0; i < ADDERS; i++) {
+        assert_ok(repository_open(url, NULL, "shop", &adders[i].repository, &fixture_err));
+        assert_int_equal(pthread_create(&threads[i], NULL, add_sums, &adders[i]), 0);
+    }
+    for (int i = 0; i < ADDERS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(adders[i].rc, 0);
+        repository_free(adders[i].repository);
+    }
+    assert_ok(make_sum(&reader, &body, &fixture_err));
+    assert_int_equal(json_number(body, "sum"), ADDERS * ADDED + 1);
+    json_decref(body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +206,7 @@ int main(void)
         FIXTURE_TEST(test_long_chain),
         FIXTURE_TEST(test_tampering),
         FIXTURE_TEST(test_conflict),
+        FIXTURE_TEST(test_gathered_by_several),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

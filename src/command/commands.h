@@ -37,7 +37,8 @@
     X(COMMAND_WAL_FETCH)        \
     X(COMMAND_WAL_AHEAD)        \
     X(COMMAND_WAL_RECEIVE)      \
-    X(COMMAND_CLUSTER_ADOPT)
+    X(COMMAND_CLUSTER_ADOPT)    \
+    X(COMMAND_REFERENCE)
 
 #define X(name) extern const struct command name;
 COMMAND_LIST(X)

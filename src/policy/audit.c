@@ -34,6 +34,7 @@ static const struct key WAIVER_KEYS[] = {
      .type = VALUE_OWN,
      .offset = NOWHERE,
      .read = read_expires,
+     .takes = "2027-01-31, or a time in UTC",
      .help = "until when: a date, or a time in UTC"},
 };
 static const struct section SECTION_WAIVER = {"waivers", WAIVER_KEYS, ARRAY_SIZE(WAIVER_KEYS),
@@ -126,6 +127,7 @@ static const struct key AUDIT_KEYS[] = {
      .offset = NOWHERE,
      .section = &SECTION_WAIVER,
      .read = read_waivers,
+     .takes = "a list of mappings",
      .help = "controls that are known to fail, with reason, owner and an end"},
 };
 const struct section section_audit = {"audit", AUDIT_KEYS, ARRAY_SIZE(AUDIT_KEYS), NULL};

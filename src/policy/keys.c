@@ -159,6 +159,7 @@ static const struct key S3_KEYS[] = {
      .type = VALUE_OWN,
      .offset = NOWHERE,
      .read = s3_read_tags,
+     .takes = "a mapping",
      .help = "up to 10 tags that every object gets, as {team: data}"},
     {.name = "retry_for",
      .type = VALUE_DURATION,
@@ -182,6 +183,7 @@ static const struct key COMPRESSION_KEYS[] = {
      .type = VALUE_OWN,
      .offset = NOWHERE,
      .read = read_threads,
+     .takes = "auto, or 1 to 64",
      .fallback = "auto",
      .help = "threads that compress a snapshot; auto: by the processors of the machine"},
 };
@@ -408,8 +410,9 @@ static const struct key JOB_KEYS[] = {
      .high = 3,
      .job_types = FOR(JOB_VERIFY),
      .fallback = "2",
-     .help = "1: what is listed is there; 2: every byte read and hashed; 3: rows "
-             "counted, pages and WAL looked through"},
+     .help =
+         "1: what is listed is there; 2: every byte of the backups is read and hashed, rows are "
+         "counted; 3: all WAL is read too"},
     {.name = "tables",
      .type = VALUE_TEXTS,
      .offset = IN_JOB(tables),
@@ -459,6 +462,7 @@ static const struct key JOB_KEYS[] = {
      .section = &section_assertion,
      .read = drill_read_assertions,
      .job_types = FOR(JOB_DRILL),
+     .takes = "a list of mappings",
      .help = "what must be true in the restored databases"},
     {.name = "rto",
      .type = VALUE_DURATION,
@@ -529,7 +533,8 @@ static const struct key POLICY_KEYS[] = {
     {.name = "jobs",
      .type = VALUE_ANY,
      .offset = NOWHERE,
-     .help = "mapping of a name to a job, up to 200"},
+     .takes = "a mapping",
+     .help = "the work: each has a name and a mapping, up to 200"},
     {.name = "audit",
      .type = VALUE_SECTION,
      .offset = IN_POLICY(audit),

@@ -55,6 +55,7 @@ struct key {
     const char *const *words;
     const struct section *section;
     int (*read)(struct reader *reader, const struct document_node *value, void *target);
+    const char *takes;    /* in the reference, where type and range do not tell; NULL: they do */
     const char *fallback; /* what holds without it, as the reference says it; NULL: nothing */
     const char *help;     /* one line of the reference, without a full stop */
 };

@@ -205,22 +205,32 @@ static int sweep(const struct work *work, int64_t now_us, struct prune *prune, s
 /* -- looking again ------------------------------------------------------------------------------
  */
 
-static int compare_ids(const void *a, const void *b)
+static int compare_backups(const void *a, const void *b)
 {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
+    const struct facts_backup *const *x = a, *const *y = b;
+    return strcmp((*x)->id, (*y)->id);
 }
 
-/* The ids of a catalogue in order; the caller frees the array. */
-static int sorted_ids(const struct facts *facts, const char ***ret_ids, struct error *err)
+/* The backups of a catalogue by their ids; the caller frees the array. */
+static int sort_backups(const struct facts *facts, const struct facts_backup ***ret_sorted,
+                        struct error *err)
 {
-    const char **ids = calloc(facts->backup_count + 1, sizeof(*ids));
-    if (!ids)
+    const struct facts_backup **sorted = calloc(facts->backup_count + 1, sizeof(*sorted));
+    if (!sorted)
         return error_no_memory(err);
     for (size_t i = 0; i < facts->backup_count; i++)
-        ids[i] = facts->backups[i].id;
-    qsort(ids, facts->backup_count, sizeof(*ids), compare_ids);
-    *ret_ids = ids;
+        sorted[i] = &facts->backups[i];
+    qsort(sorted, facts->backup_count, sizeof(*sorted), compare_backups);
+    *ret_sorted = sorted;
     return 0;
+}
+
+/* What was a backup is one still: without its manifest a folder is none. */
+static bool is_as_before(const struct facts_backup *now, bool was_good)
+{
+    bool is_backup = now && (now->state == BACKUP_GOOD || now->state == BACKUP_DAMAGED ||
+                             now->state == BACKUP_UNKNOWN);
+    return was_good ? is_backup : now != NULL;
 }
 
 /* The stored segments of a decision that are there now. */
@@ -267,18 +277,21 @@ static int look_again(const struct work *work, int64_t now_us, const struct prun
                       struct error *err)
 {
     _cleanup_(facts_clear) struct facts after = {0};
-    _cleanup_(freep) const char **ids = NULL;
+    _cleanup_(freep) const struct facts_backup **sorted = NULL;
     int rc = catalogue_read(work->repository, now_us, &after, err);
     if (!rc)
-        rc = sorted_ids(&after, &ids, err);
+        rc = sort_backups(&after, &sorted, err);
     if (rc)
         return error_prefix(err, "after deleting, the repository could not be listed");
     size_t differences = 0;
     struct buf text = BUF_INIT(BUF_LIMIT_DEFAULT);
     for (size_t i = 0; i < prune->plan.count; i++) {
         const struct retention_decision *decision = &prune->plan.decisions[i];
-        bool is_there =
-            bsearch(&decision->id, ids, after.backup_count, sizeof(*ids), compare_ids) != NULL;
+        const struct facts_backup *key = decision->backup, *const *found = bsearch(
+                                                               &key, sorted, after.backup_count,
+                                                               sizeof(*sorted), compare_backups);
+        bool was_good = key->state == BACKUP_GOOD && decision->action == RETENTION_KEEP;
+        bool is_there = is_as_before(found ? *found : NULL, was_good);
         bool is_kept = decision->action == RETENTION_KEEP ||
                        (decision->kind == BACKUP_SNAPSHOT && prune->wal_locked);
         if (is_there != is_kept && ++differences <= PRUNE_DIFFERENCES_MAX)

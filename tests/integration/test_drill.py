@@ -228,6 +228,29 @@ def test_a_drill_without_room_for_a_socket_is_told_at_once(archive):
 
 
 @pytest.mark.stores("file")
+def test_a_drill_without_room_writes_nothing(archive):
+    """The disk is looked at before the first byte; what the backup is worth nobody knows then."""
+    folder, job = archive.root / "small", archive.policy["jobs"]["physical"]
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=30m", "pgcairn-test", folder], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("A DISK WITHOUT ROOM NOT TESTED: mounting a small file system needs root")
+    try:
+        own(folder, archive.user)
+        job["scratch"] = str(folder)
+        archive.write()
+        used = shutil.disk_usage(folder).used
+        failed = run(archive, "physical", expect=1)
+        assert_error(failed, str(folder), "MB free")
+        assert (failed.json["details"]["result"], failed.json["error"]["code"]) == ("unknown", "no_space")
+        assert list(folder.rglob("*.*")) == [] and shutil.disk_usage(folder).used <= used + (64 << 10)
+    finally:
+        job.pop("scratch", None)
+        archive.write()
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.stores("file")
 def test_a_drill_that_can_not_list_the_backups_forgets_nothing(archive):
     run(archive, "logical")
     passed = records(archive)[-1]["passed"]

@@ -62,6 +62,18 @@ def test_the_plan_that_was_shown_is_the_plan_that_is_applied(kept):
     assert len(kept.good_backups()) == 2
 
 
+def test_two_prunes_at_once(kept):
+    """One applies, the other is busy or finds nothing left; nobody deletes more than the plan says."""
+    runs = [kept.start("prune", "demo", "--apply") for _ in range(2)]
+    with runs[0] as one, runs[1] as other:
+        statuses = sorted(run.process.wait(60) for run in (one, other))
+        assert statuses in ([0, 0], [0, 4]), (one.err, other.err)
+    assert set(kept.good_backups()) == set(kept.ids[2:])
+    assert {k.split("/")[2] for k in kept.repository.keys("demo/dumps/")} == set(kept.ids[2:])
+    removed = [json.loads(kept.repository.read(k)) for k in kept.repository.keys("demo/evidence/")]
+    assert sorted(r["body"]["id"] for r in removed if r["type"] == "backup_removed") == sorted(kept.ids[:2])
+
+
 def test_holds(kept):
     oldest = kept.ids[0]
     kept.run("hold", "add", "demo", oldest, "--reason", "the auditors look at it")

@@ -464,7 +464,6 @@ static void test_zones(void **state)
     check_zone(berlin, &weekly, "2026-11-15T22:59 2026-11-15T23:00", "b0 b1");
 }
 
-/* With backups failing for a year, the clock alone takes nothing away. */
 /* The period of a rule that a day lies in, as a number. */
 static int64_t period_of(int rule, int64_t days)
 {
@@ -525,6 +524,7 @@ static void test_one_weekday(void **state)
         check_weekday(weekday, &keep);
 }
 
+/* With backups failing for a year, the clock alone takes nothing away. */
 static void test_time_stands_still_while_backups_fail(void **state)
 {
     (void)state;
@@ -547,6 +547,35 @@ static void test_time_stands_still_while_backups_fail(void **state)
     assert_null(plan.needs_force);
     retention_plan_clear(&plan);
     facts_clear(&facts);
+}
+
+/* A rebuilt or upgraded server begins with small positions, timeline 1 and any identifier; a reset
+ * may take any of them back. What was made later is newer all the same. */
+static void test_an_upgrade_makes_nothing_look_old(void **state)
+{
+    (void)state;
+    static const char *const LATER[] = {"42/1:1-1", "9999/1:1-1", "7600/1:1-1", "7600/9:2-3",
+                                        "7600/10:900-901"};
+    for (size_t i = 0; i < ARRAY_SIZE(LATER); i++) {
+        struct world world;
+        struct facts facts;
+        struct retention_plan plan = {0};
+        char words[300];
+        snprintf(words, sizeof(words),
+                 "2026-11-20T02:00,job=weekly,wal=%s 2026-11-19T02:00,job=weekly,wal=%s "
+                 "2026-11-18T02:00,job=weekly,wal=7600/9:910-911 "
+                 "2026-11-17T02:00,job=weekly,wal=7600/9:900-901",
+                 LATER[i], LATER[i]);
+        make_world(&world, &(struct keep_rules){.is_set = true, .last = 1}, 0);
+        history(&facts, words);
+        make_plan(&facts, &world, "2026-11-21T12:00", &plan);
+        for (size_t j = 0; j < facts.backup_count; j++)
+            if ((retention_find(&plan, facts.backups[j].id)->action == RETENTION_KEEP) != (j < 2))
+                fail_msg("%s: %s is%s kept", LATER[i], facts.backups[j].id, j < 2 ? " not" : "");
+        assert_null(plan.needs_force);
+        retention_plan_clear(&plan);
+        facts_clear(&facts);
+    }
 }
 
 static int load_zones(void **state)
@@ -576,6 +605,7 @@ int main(void)
         cmocka_unit_test(test_zones),
         cmocka_unit_test(test_one_weekday),
         cmocka_unit_test(test_time_stands_still_while_backups_fail),
+        cmocka_unit_test(test_an_upgrade_makes_nothing_look_old),
     };
     return cmocka_run_group_tests(tests, load_zones, free_zones);
 }

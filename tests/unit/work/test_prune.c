@@ -377,6 +377,49 @@ static void test_a_crash_at_every_step(void **state)
     assert_true(steps > 10);
 }
 
+/* Says that it has deleted, and has not; or takes another object with it. */
+static int lie(struct store *store, const char *key, struct error *err)
+{
+    return strstr(key, stuck) ? 0 : store_file_ops.delete(store, key, err);
+}
+
+static int take_another(struct store *store, const char *key, struct error *err)
+{
+    char other[STORE_KEY_MAX + 1];
+    snprintf(other, sizeof(other), "shop/dumps/%s", stuck);
+    int rc = store_file_ops.delete(store, other, err);
+    return rc ? rc : store_file_ops.delete(store, key, err);
+}
+
+/* After applying it lists again: what it was told is not what it believes. */
+static void check_again(struct repository *repository,
+                        int (*delete)(struct store *store, const char *key, struct error *err),
+                        const char *what, const char *says)
+{
+    struct desk desk;
+    struct prune prune = {0};
+    lay_out(&desk, repository, 2);
+    fill(repository, desk.now_us, DAYS);
+    trouble(repository, 0, what);
+    troubled_ops = store_file_ops;
+    troubled_ops.delete = delete;
+    assert_fails(apply(&desk, NULL, false, &prune), ERR_FAILED, says);
+    assert_non_null(strstr(fixture_err.message, "the repository is not as planned"));
+    repository->store->ops = &store_file_ops;
+    prune_clear(&prune);
+}
+
+static void test_what_is_not_deleted_is_seen(void **state)
+{
+    check_again(*state, lie, "d002/", "20261121T020000Z-d002 is still there");
+}
+
+static void test_what_else_is_gone_is_seen(void **state)
+{
+    check_again(*state, take_another, "20261121T020000Z-d000/manifest.json",
+                "20261121T020000Z-d000 is gone");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +435,8 @@ int main(void)
         FIXTURE_TEST(test_the_job),
         FIXTURE_TEST(test_passes_over_what_can_not_be_deleted),
         FIXTURE_TEST(test_a_crash_at_every_step),
+        FIXTURE_TEST(test_what_is_not_deleted_is_seen),
+        FIXTURE_TEST(test_what_else_is_gone_is_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

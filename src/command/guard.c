@@ -44,16 +44,15 @@ static void show_notice(const char *text, void *context)
 
 /* -- the way back, in words ---------------------------------------------------------------- */
 
-static void add_words(struct buf *line, const struct globals *globals)
-{
-    buf_add_text(line, "pgcairn");
-    for (size_t i = 0; i < globals->policy_paths.count; i++)
-        buf_addf(line, " -c %s", globals->policy_paths.items[i]);
-}
-
 /* A word for a shell. */
 static void add_shell(struct buf *line, const char *word)
 {
+    if (*word &&
+        strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-") ==
+            strlen(word)) {
+        buf_addf(line, " %s", word);
+        return;
+    }
     buf_add_text(line, " '");
     for (; *word; word++)
         if (*word == '\'')
@@ -80,6 +79,22 @@ static int add_renames(struct strv *lines, const char *name, const char *lot, st
                      name, name, lot, name, lot, name);
 }
 
+/* Good from any folder. */
+static void add_program(struct buf *line, const struct globals *globals)
+{
+    const char *environment = getenv("PGCAIRN_POLICY");
+    buf_add_text(line, "pgcairn");
+    if (globals->policy_paths.count == 0 && environment) {
+        buf_add_text(line, " -c");
+        add_shell(line, environment);
+    }
+    for (size_t i = 0; i < globals->policy_paths.count; i++) {
+        _cleanup_(freep) char *path = realpath(globals->policy_paths.items[i], NULL);
+        buf_add_text(line, " -c");
+        add_shell(line, path ? path : globals->policy_paths.items[i]);
+    }
+}
+
 /* The exact commands, a line each, for one database. */
 static int list_way_back(const struct telling *telling, const struct guard_report *report,
                          const char *database, struct strv *lines, struct error *err)
@@ -89,7 +104,7 @@ static int list_way_back(const struct telling *telling, const struct guard_repor
     char into[GUARD_NAME_MAX + GUARD_SUFFIX_MAX + 1];
     _cleanup_(buf_clear) struct buf line = BUF_INIT(SHELL_LIMIT);
     snprintf(into, sizeof(into), "%s_restored_%s", database, lot);
-    add_words(&line, telling->globals);
+    add_program(&line, telling->globals);
     buf_addf(&line, " restore dump %s %s --database", request->policy->cluster, report->backup_id);
     add_shell(&line, database);
     buf_add_text(&line, " --into");

@@ -324,9 +324,6 @@ static int run_guarded(struct guarding *guarding, struct error *err)
         release_hold(guarding, err);
         return rc;
     }
-    work_progress_function progress = request->progress;
-    if (progress)
-        progress("reading stamps", 0, 0, request->context);
     if (!rc)
         rc = judge(guarding, err);
     else

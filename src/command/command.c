@@ -7,6 +7,8 @@
 #include "base/buf.h"
 #include "base/suggest.h"
 #include "command/commands.h"
+#include "command/complete.h"
+#include "command/manual.h"
 
 static const struct command *const COMMANDS[] = {
 #define X(name) &name,
@@ -18,22 +20,34 @@ static const struct command *const COMMANDS[] = {
 enum { NAME_WORDS_MAX = 3, HELP_COLUMN = 26 };
 
 static const char GLOBAL_HELP[] =
-    "usage: pgcairn [-c FILE|DIR]... [--json] [-q|-v] COMMAND ...\n"
-    "\n"
-    "  -c FILE|DIR   a policy file, or a folder of them; may be repeated. Without it:\n"
-    "                $PGCAIRN_POLICY, else /etc/pgcairn/policies\n"
-    "  --json        one JSON document on stdout, nothing else there\n"
-    "  -q, -v        only errors; or more about what is being done\n"
-    "  --version     print the version\n"
-    "\n"
-    "commands:\n";
+    "usage: pgcairn [-c FILE|DIR]... [--json] [-q|-v] COMMAND ...\n\n";
 
-static const char *const GLOBAL_OPTIONS[] = {"-c", "--json", "-q", "-v"}; /* of main.c */
+/* Parsed by main.c. */
+static const struct command_option GLOBALS[] = {
+    {"c", OPTION_LIST, "FILE|DIR",
+     "a policy, or a folder of them; may be repeated. Without it:\n"
+     "$PGCAIRN_POLICY, else /etc/pgcairn/policies"},
+    {"json", OPTION_FLAG, NULL, "one JSON document on stdout, nothing else there"},
+    {"q", OPTION_FLAG, NULL, "only errors"},
+    {"v", OPTION_FLAG, NULL, "more about what is being done"},
+    {"version", OPTION_FLAG, NULL, "print the version"},
+    {NULL, OPTION_FLAG, NULL, NULL},
+};
 
 static const char GLOBAL_FOOT[] =
     "\n"
     "`pgcairn help COMMAND` shows its options and examples. Exit status: 0 done, 1 failed,\n"
     "2 wrong usage or policy, 3 could not tell, 4 busy, 5 interrupted.\n";
+
+const struct command *const *command_all(void)
+{
+    return COMMANDS;
+}
+
+const struct command_option *command_globals(void)
+{
+    return GLOBALS;
+}
 
 static size_t option_index(const struct arguments *arguments, const char *name)
 {
@@ -80,7 +94,7 @@ static int name_words(const struct command *command, int argc, char **argv)
     return words;
 }
 
-static const struct command *find_command(int argc, char **argv, int *ret_words)
+const struct command *command_find(int argc, char **argv, int *ret_words)
 {
     const struct command *found = NULL;
     for (size_t i = 0; COMMANDS[i]; i++) {
@@ -135,7 +149,11 @@ static void print_option(const struct command_option *option)
     const char *dashes = option->name[1] ? "--" : "-";
     snprintf(text, sizeof(text), "%s%s%s%s", dashes, option->name, option->argument ? " " : "",
              option->argument ? option->argument : "");
-    printf("  %-*s %s\n", HELP_COLUMN, text, option->help);
+    const char *line = option->help;
+    for (size_t length; *line; line += length + (line[length] == '\n')) {
+        length = strcspn(line, "\n");
+        printf("  %-*s %.*s\n", HELP_COLUMN, line == option->help ? text : "", (int)length, line);
+    }
 }
 
 static void print_help(const struct command *command)
@@ -153,6 +171,9 @@ static void print_help(const struct command *command)
 static int print_all_help(void)
 {
     fputs(GLOBAL_HELP, stdout);
+    for (const struct command_option *option = GLOBALS; option->name; option++)
+        print_option(option);
+    printf("\ncommands:\n");
     for (size_t i = 0; COMMANDS[i]; i++)
         printf("  %-*s %s\n", HELP_COLUMN, COMMANDS[i]->name, COMMANDS[i]->summary);
     fputs(GLOBAL_FOOT, stdout);
@@ -169,10 +190,11 @@ static int unknown_option(const struct command *command, const char *word, struc
         names[count] = command->options[count].name;
     snprintf(given, sizeof(given), "%.*s", (int)strcspn(word, "="), word);
     error_set(err, ERR_USAGE, "%s has no option \"%s\"", command->name, given);
-    for (size_t i = 0; i < ARRAY_SIZE(GLOBAL_OPTIONS); i++)
-        if (strcmp(given, GLOBAL_OPTIONS[i]) == 0)
-            return error_hint(err, "it stands before the command: pgcairn %s%s %s ...",
-                              GLOBAL_OPTIONS[i], i == 0 ? " FILE|DIR" : "", command->name);
+    for (const struct command_option *option = GLOBALS; option->name; option++)
+        if (given[0] == '-' && strcmp(given + (option->name[1] ? 2 : 1), option->name) == 0)
+            return error_hint(err, "it stands before the command: pgcairn %s%s%s %s ...", given,
+                              option->argument ? " " : "", option->argument ? option->argument : "",
+                              command->name);
     const char *nearest = suggest_nearest(given + strspn(given, "-"), names, count);
     if (nearest)
         return error_hint(err, "did you mean \"%s%s\"?", nearest[1] ? "--" : "-", nearest);
@@ -240,12 +262,37 @@ static bool wants_help(int argc, char **argv)
     return false;
 }
 
+/* What the builder of packages and the shells ask, which people need not know. */
+static int help_for_programs(int argc, char **argv, struct error *err)
+{
+    int words = 0;
+    if (strcmp(argv[0], "--complete") == 0)
+        return complete_print(argc - 1, argv + 1, err);
+    if (strcmp(argv[0], "--names") == 0) {
+        for (size_t i = 0; COMMANDS[i]; i++)
+            printf("%s\n", COMMANDS[i]->name);
+        return 0;
+    }
+    if (argc == 1)
+        return manual_print_all(err);
+    const struct command *command = command_find(argc - 1, argv + 1, &words);
+    return command ? manual_print(command, err) : unknown_command(argc - 1, argv + 1, err);
+}
+
+static bool is_for_programs(const char *word)
+{
+    return strcmp(word, "--complete") == 0 || strcmp(word, "--names") == 0 ||
+           strcmp(word, "--man") == 0;
+}
+
 static int help(int argc, char **argv, struct error *err)
 {
     int words = 0;
     if (argc == 0)
         return print_all_help();
-    const struct command *command = find_command(argc, argv, &words);
+    if (is_for_programs(argv[0]))
+        return help_for_programs(argc, argv, err);
+    const struct command *command = command_find(argc, argv, &words);
     if (!command)
         return unknown_command(argc, argv, err);
     print_help(command);
@@ -259,7 +306,7 @@ int command_dispatch(const struct globals *globals, int argc, char **argv, struc
     if (strcmp(argv[0], "--help") == 0)
         return print_all_help();
     int words = 0;
-    const struct command *command = find_command(argc, argv, &words);
+    const struct command *command = command_find(argc, argv, &words);
     if (!command)
         return unknown_command(argc, argv, err);
     if (wants_help(argc, argv)) {

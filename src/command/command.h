@@ -7,8 +7,9 @@
  * and turns the code into the exit status of DESIGN section 2. A command whose verdict decides the
  * exit status prints its result and returns an error with an empty message, which is not printed.
  *
- * Options are rows of a table: the parser, `pgcairn help COMMAND` and shell completion read the
- * same rows. Parsing: long options only, "--name VALUE" or "--name=VALUE"; "--" ends options.
+ * Options are rows of a table: the parser, `pgcairn help COMMAND`, its man page and shell
+ * completion read the same rows. Parsing: long options only, "--name VALUE" or "--name=VALUE"; "--"
+ * ends options.
  */
 #ifndef PGCAIRN_COMMAND_COMMAND_H
 #define PGCAIRN_COMMAND_COMMAND_H
@@ -61,6 +62,14 @@ struct command {
     const struct command_option *options; /* ends with a row whose name is NULL; NULL when none */
     command_function run;
 };
+
+/* Every command, in the order of help; ends with NULL. */
+const struct command *const *command_all(void);
+/* The options that stand before the command; ends like those of a command. */
+const struct command_option *command_globals(void);
+
+/* The command whose name argv begins with, the longest one; NULL when there is none. */
+const struct command *command_find(int argc, char **argv, int *ret_words);
 
 /* Finds the command, parses its arguments, runs it. Prints help for `help` and --help. */
 int command_dispatch(const struct globals *globals, int argc, char **argv, struct error *err);

@@ -67,7 +67,10 @@ int file_store_error(const struct file_store *store, int saved_errno, const char
         error_hint(err, "free space on the file system of %s, or keep fewer backups there",
                    store->root);
     else if (saved_errno == EROFS)
-        error_hint(err, "the file system of %s is mounted read-only", store->root);
+        error_hint(err,
+                   "the file system of %s is mounted read-only, or systemd lets the service write "
+                   "only below ReadWritePaths=",
+                   store->root);
     else if (rc == ERR_PERMISSION)
         error_hint(err, "give %s and all in it to the user that runs pgcairn", store->root);
     return rc;
@@ -117,11 +120,28 @@ void file_give_to_owner(const struct file_store *store, int fd)
         (void)!fchown(fd, st.st_uid, st.st_gid);
 }
 
+bool file_is_shared(int folder)
+{
+    struct stat st;
+    return fstat(folder, &st) == 0 && (st.st_mode & S_ISGID) && (st.st_mode & S_IWGRP);
+}
+
+/* A new folder has its group and the set-group-id bit from the one above it; which rights of the
+ * group the umask took is asked first, since a hardened service may not set that bit. */
+static void share_folder(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) == 0 && (st.st_mode & FILE_SHARED_FOLDER_MODE) != FILE_SHARED_FOLDER_MODE)
+        (void)!fchmod(fd, S_ISGID | FILE_SHARED_FOLDER_MODE);
+}
+
 /* Opens one segment of a path, making it where asked; `path` is the key up to and with it. */
 static int open_segment(struct file_store *store, int parent, const char *name, const char *path,
                         bool make, int *ret_fd, struct error *err)
 {
-    bool is_made = make && mkdirat(parent, name, FILE_FOLDER_MODE) == 0;
+    bool is_shared = make && file_is_shared(parent);
+    bool is_made =
+        make && mkdirat(parent, name, is_shared ? FILE_SHARED_FOLDER_MODE : FILE_FOLDER_MODE) == 0;
     if (make && !is_made && errno != EEXIST)
         return file_store_error(store, errno, "create folder", path, err);
     if (is_made && fsync(parent) != 0)
@@ -130,6 +150,8 @@ static int open_segment(struct file_store *store, int parent, const char *name, 
     if (fd >= 0) {
         if (is_made)
             file_give_to_owner(store, fd);
+        if (is_made && is_shared)
+            share_folder(fd);
         *ret_fd = fd;
         return 0;
     }

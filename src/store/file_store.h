@@ -4,8 +4,9 @@
  * Every path inside the root is walked segment by segment with O_NOFOLLOW: a symbolic link inside
  * the repository is refused, so nobody who may write into one folder of it can lead a read, a write
  * or a deletion elsewhere. The root itself may be reached through links. Files are 0600 and folders
- * 0700, because globals.sql holds secrets. The root is opened anew by every call: it may be mounted
- * or made at any time.
+ * 0700, because globals.sql holds secrets. A root of mode 2770 says that its group shares it:
+ * folders are then 2770 and files 0640, so that of two users one stores WAL and the other dumps and
+ * prunes. The root is opened anew by every call: it may be mounted or made at any time.
  *
  * Writes in progress are files of ROOT/.tmp, named after their key with '~' for '/', then '~' and
  * eight random characters; '~' is in no key, so the name can be read back.
@@ -17,7 +18,13 @@
 
 #include "store/store_ops.h"
 
-enum { FILE_TEMPORARY_RANDOM = 8, FILE_MODE = 0600, FILE_FOLDER_MODE = 0700 };
+enum {
+    FILE_TEMPORARY_RANDOM = 8,
+    FILE_MODE = 0600,
+    FILE_FOLDER_MODE = 0700,
+    FILE_SHARED_MODE = 0640,
+    FILE_SHARED_FOLDER_MODE = 0770,
+};
 
 #define FILE_TEMPORARY_FOLDER ".tmp"
 
@@ -40,6 +47,9 @@ int file_store_refuse_link(const struct file_store *store, const char *key, stru
 /* What root makes in another user's repository goes to that user, whom it would lock out: a run by
  * hand must not stop the daemon's. Where the file system won't have it, it stays as it is. */
 void file_give_to_owner(const struct file_store *store, int fd);
+
+/* What is made in this folder is for its group too. */
+bool file_is_shared(int folder);
 
 /* Length of the folder part of a key, without its slash; and the name behind it. */
 size_t file_folder_length(const char *key);

@@ -69,6 +69,8 @@ static int open_temporary(struct file_store *store, struct file_writer *writer, 
         openat(writer->folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
     if (writer->fd >= 0) {
         file_give_to_owner(store, writer->fd);
+        if (file_is_shared(writer->folder))
+            (void)!fchmod(writer->fd, FILE_SHARED_MODE);
         return 0;
     }
     name[0] = '\0';

@@ -90,6 +90,30 @@ static void test_modes(void **state)
     assert_int_equal(st.st_mode & 07777, 0700);
 }
 
+/* A root of mode 2770 is its group's too, whatever the umask: another user may read and delete. */
+static void test_shared_modes(void **state)
+{
+    assert_int_equal(mkdir(path_of(""), 0700), 0);
+    assert_int_equal(chmod(path_of(""), 02770), 0);
+    const mode_t masks[] = {0007, 0022, 0077};
+    for (size_t i = 0; i < ARRAY_SIZE(masks); i++) {
+        char key[32];
+        struct stat st;
+        snprintf(key, sizeof(key), "shared%zu/b/file", i);
+        mode_t before = umask(masks[i]);
+        put_text(*state, key, "x");
+        umask(before);
+        assert_int_equal(stat(path_of(key), &st), 0);
+        assert_int_equal(st.st_mode & 07777, 0640);
+        key[strlen(key) - strlen("/file")] = '\0';
+        assert_int_equal(stat(path_of(key), &st), 0);
+        assert_int_equal(st.st_mode & 07777, 02770);
+        key[strlen(key) - strlen("/b")] = '\0';
+        assert_int_equal(stat(path_of(key), &st), 0);
+        assert_int_equal(st.st_mode & 07777, 02770);
+    }
+}
+
 /* Many more entries than a batch: each once, in order, folders among files. */
 static void test_large_folder(void **state)
 {
@@ -291,6 +315,7 @@ int main(void)
         CONTRACT_TESTS,
         cmocka_unit_test(test_urls),
         CONTRACT_TEST(test_modes),
+        CONTRACT_TEST(test_shared_modes),
         CONTRACT_TEST(test_large_folder),
         CONTRACT_TEST(test_symbolic_links),
         CONTRACT_TEST(test_foreign_files),

@@ -8,6 +8,37 @@
 
 enum { POLICY_PATHS_MAX = 1000 };
 
+static const char LOG_FORMAT[] = "--log-format";
+
+static int parse_log_format(int argc, char **argv, int *index, struct error *err)
+{
+    enum log_format format = LOG_TEXT;
+    const char *value = argv[*index] + strlen(LOG_FORMAT);
+    if (*value == '\0' && *index + 1 < argc)
+        value = argv[++*index];
+    else if (*value == '=')
+        value++;
+    else
+        return error_set(err, ERR_USAGE, "option \"%s\" needs a value: text, json or journal",
+                         LOG_FORMAT);
+    int rc = log_format_parse(value, &format, err);
+    if (!rc)
+        log_set_format(format);
+    return rc;
+}
+
+/* Unless told: by the environment, else the journal's own where stderr goes there anyway. */
+static int choose_log_format(struct error *err)
+{
+    enum log_format format = log_is_journal_stream() ? LOG_JOURNAL : LOG_TEXT;
+    const char *name = getenv("PGCAIRN_LOG_FORMAT");
+    int rc = name && *name ? log_format_parse(name, &format, err) : 0;
+    if (rc)
+        return error_prefix(err, "$PGCAIRN_LOG_FORMAT");
+    log_set_format(format);
+    return 0;
+}
+
 /* Consumes one global option at argv[*index]; ERR_USAGE when it is none. */
 static int parse_global(struct globals *globals, int argc, char **argv, int *index,
                         struct error *err)
@@ -19,6 +50,8 @@ static int parse_global(struct globals *globals, int argc, char **argv, int *ind
         globals->quiet = true;
     else if (strcmp(word, "-v") == 0)
         globals->verbose = true;
+    else if (strncmp(word, LOG_FORMAT, strlen(LOG_FORMAT)) == 0)
+        return parse_log_format(argc, argv, index, err);
     else if (strcmp(word, "-c") == 0 && *index + 1 < argc)
         return strv_add(&globals->policy_paths, argv[++*index], err);
     else if (strcmp(word, "-c") == 0)
@@ -32,13 +65,15 @@ static int parse_global(struct globals *globals, int argc, char **argv, int *ind
 
 static int run(struct globals *globals, int argc, char **argv, struct error *err)
 {
-    int i = 1;
+    int i = 1, rc = choose_log_format(err);
+    if (rc)
+        return rc;
     for (; i < argc && argv[i][0] == '-' && strcmp(argv[i], "--help") != 0; i++) {
         if (strcmp(argv[i], "--version") == 0) {
             printf("pgcairn %s\n", PGCAIRN_VERSION);
             return 0;
         }
-        int rc = parse_global(globals, argc, argv, &i, err);
+        rc = parse_global(globals, argc, argv, &i, err);
         if (rc)
             return rc;
     }

@@ -30,6 +30,10 @@ static const struct command_option GLOBALS[] = {
     {"json", OPTION_FLAG, NULL, "one JSON document on stdout, nothing else there"},
     {"q", OPTION_FLAG, NULL, "only errors"},
     {"v", OPTION_FLAG, NULL, "more about what is being done"},
+    {"log-format", OPTION_TEXT, "FORMAT",
+     "text, json (a line per event) or journal (systemd's, with fields).\n"
+     "Without it: $PGCAIRN_LOG_FORMAT, else journal where stderr goes\n"
+     "there by itself, else text"},
     {"version", OPTION_FLAG, NULL, "print the version"},
     {NULL, OPTION_FLAG, NULL, NULL},
 };

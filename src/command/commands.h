@@ -18,6 +18,7 @@
     X(COMMAND_DRILL)            \
     X(COMMAND_STATUS)           \
     X(COMMAND_METRICS)          \
+    X(COMMAND_LOG)              \
     X(COMMAND_LIST_BACKUPS)     \
     X(COMMAND_SHOW)             \
     X(COMMAND_RESTORE_DUMP)     \

@@ -24,7 +24,7 @@ int progress_new(bool quiet, const char *items, struct progress **ret_progress, 
         return error_no_memory(err);
     progress->quiet = quiet;
     progress->items = items;
-    progress->is_terminal = isatty(STDERR_FILENO);
+    progress->is_terminal = isatty(STDERR_FILENO) && log_get_format() == LOG_TEXT;
     *ret_progress = progress;
     return 0;
 }

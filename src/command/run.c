@@ -9,6 +9,7 @@
 #include "command/policy_stdin.h"
 #include "command/progress.h"
 #include "command/times.h"
+#include "journal/run_log.h"
 #include "work/drill.h"
 #include "work/run.h"
 #include "work/vacuum_report.h"
@@ -47,6 +48,43 @@ static void show_progress(const char *phase, int64_t done, int64_t total, void *
 static void show_notice(const char *text, void *context)
 {
     progress_notice(context, text);
+}
+
+/* From here on what is logged is about this run, and kept in a file of its own. */
+static void begin_log(const struct journal_run *run, void *context)
+{
+    _cleanup_(freep) char *folder = NULL;
+    (void)context;
+    log_set_context(run->cluster, run->job, run->run_id, run->due_us, run->attempt);
+    if (journal_folder(JOURNAL_WRITE, &folder, NULL) == 0)
+        log_keep(run_log_open(folder, run->run_id), RUN_LOG_BYTES_MAX);
+    char text[ERROR_MESSAGE_MAX], due[INSTANT_TEXT_MAX] = "by hand";
+    if (run->due_us != INSTANT_NONE)
+        instant_format(run->due_us, due);
+    snprintf(text, sizeof(text), "%s/%s (%s) for %s, attempt %d, pgcairn %s", run->cluster,
+             run->job, run->type, due, run->attempt, PGCAIRN_VERSION);
+    log_kept(&LOG_EVENT(LOG_INFO, text));
+}
+
+/* The end of the run, for those who do not read it from stdout. */
+static void log_outcome(const struct journal_run *run)
+{
+    char text[ERROR_MESSAGE_MAX + 128];
+    struct log_event event = LOG_EVENT(LOG_INFO, text);
+    if (run->outcome == OUTCOME_FAILED || run->outcome == OUTCOME_INTERRUPTED)
+        event.level = LOG_ERROR;
+    event.outcome = journal_outcome_name(run->outcome);
+    event.hint = run->hint;
+    event.code = run->error_code;
+    event.bytes = run->bytes_stored;
+    if (run->ended_us != INSTANT_NONE && run->started_us != INSTANT_NONE)
+        event.duration_us = run->ended_us - run->started_us;
+    snprintf(text, sizeof(text), "%s%s%s%s%s", event.outcome, run->message[0] ? ": " : "",
+             run->message, run->backup_id[0] ? ", backup " : "", run->backup_id);
+    if (log_get_format() != LOG_TEXT)
+        log_event(&event);
+    else
+        log_kept(&event);
 }
 
 /* The policy and the job that the run is of; what owns them stays with the caller. */
@@ -199,7 +237,8 @@ static int command_run_job(const struct globals *globals, const struct arguments
     _cleanup_(journal_freep) struct journal *journal = NULL;
     _cleanup_(progress_freep) struct progress *progress = NULL;
     _cleanup_(run_report_clear) struct run_report report = {0};
-    struct run_request request = {.progress = show_progress, .notice = show_notice};
+    struct run_request request = {
+        .begun = begin_log, .progress = show_progress, .notice = show_notice};
     const struct policy_job *snapshot_job = NULL;
     work_catch_signals();
     int rc = find_job(globals, arguments, &set, &policy, &request, err);
@@ -218,6 +257,7 @@ static int command_run_job(const struct globals *globals, const struct arguments
     if (snapshot_job && report.needs_snapshot)
         take_snapshot(&request, snapshot_job, &report);
     progress_end(progress);
+    log_outcome(&report.run);
     rc = print_outcome(globals, request.job, &report, rc, err);
     return rc ? error_prefix(err, "%s", arguments->words.items[0]) : 0;
 }

@@ -150,6 +150,7 @@ static int open_all(struct daemon *daemon, struct error *err)
         rc = open_journal(daemon, err);
     if (rc)
         return rc;
+    say_to_run_logs(daemon->folder);
     turn_begin(daemon);
     return watching_open(daemon, err);
 }
@@ -157,6 +158,7 @@ static int open_all(struct daemon *daemon, struct error *err)
 static void close_all(struct daemon *daemon)
 {
     watching_close(daemon);
+    say_to_run_logs(NULL);
     for (size_t i = 0; i < daemon->task_count; i++)
         task_free(daemon->tasks[i]);
     free(daemon->tasks);

@@ -83,19 +83,28 @@ static void find_outcome(struct daemon *daemon, const struct task *task,
 static void say_outcome(const struct daemon *daemon, const struct task *task,
                         const struct journal_run *run)
 {
-    char took[UNITS_TEXT_MAX], stored[UNITS_TEXT_MAX];
-    duration_format(daemon_boot_us(daemon) - task->started_us, took);
-    if (run->outcome == OUTCOME_DONE)
-        say(LOG_INFO, task->identity, task->run_id, "done in %s%s%s%s%s", took,
-            run->backup_id[0] ? ", backup " : "", run->backup_id,
-            run->bytes_stored > 0 ? ", stored " : "",
-            run->bytes_stored > 0 ? size_format(run->bytes_stored, stored) : "");
-    else
-        say(run->outcome == OUTCOME_FAILED || run->outcome == OUTCOME_INTERRUPTED ? LOG_ERROR
-                                                                                  : LOG_INFO,
-            task->identity, task->run_id, "%s after %s: %s%s%s%s",
-            journal_outcome_name(run->outcome), took, run->message, run->hint[0] ? " (hint: " : "",
-            run->hint, run->hint[0] ? ")" : "");
+    char took[UNITS_TEXT_MAX], stored[UNITS_TEXT_MAX], text[ERROR_MESSAGE_MAX + 128];
+    bool is_bad = run->outcome == OUTCOME_FAILED || run->outcome == OUTCOME_INTERRUPTED;
+    struct log_event event = LOG_EVENT(is_bad ? LOG_ERROR : LOG_INFO, text);
+    event.cluster = task->identity;
+    event.run_id = task->run_id;
+    event.due_us = task->due_us;
+    event.attempt = task->attempt;
+    event.outcome = journal_outcome_name(run->outcome);
+    event.duration_us = daemon_boot_us(daemon) - task->started_us;
+    event.bytes = run->bytes_stored;
+    event.code = run->error_code;
+    duration_format(event.duration_us, took);
+    if (run->outcome == OUTCOME_DONE) {
+        snprintf(text, sizeof(text), "done in %s%s%s%s%s", took,
+                 run->backup_id[0] ? ", backup " : "", run->backup_id,
+                 run->bytes_stored > 0 ? ", stored " : "",
+                 run->bytes_stored > 0 ? size_format(run->bytes_stored, stored) : "");
+    } else {
+        snprintf(text, sizeof(text), "%s after %s: %s", event.outcome, took, run->message);
+        event.hint = run->hint;
+    }
+    say_event(&event);
 }
 
 /* Another try helps against what passes by itself: a lost connection, a lock, a crash; not against

@@ -205,6 +205,8 @@ static int make_arguments(const struct task *task, struct strv *argv, struct err
         rc = strv_add(argv, task->policy->path, err);
     if (!rc && log_get_level() == LOG_DEBUG)
         rc = strv_add(argv, "-v", err);
+    if (!rc)
+        rc = strv_add(argv, "--log-format=text", err); /* its lines become ours */
     if (rc)
         return rc;
     return task->gathers       ? gatherer_arguments(task, argv, err)
@@ -270,15 +272,17 @@ int task_start(struct task *task, int epoll, struct error *err)
 
 static void pass_line(struct task *task)
 {
-    static const char OWN[] = "pgcairn: ";
+    static const char OWN[] = "pgcairn: ", HINT[] = "  hint: ";
     task->line[task->line_length] = '\0';
     const char *text = task->line;
-    if (strncmp(text, OWN, strlen(OWN)) == 0)
+    bool is_own = strncmp(text, OWN, strlen(OWN)) == 0;
+    if (is_own)
         text += strlen(OWN);
+    is_own |= strncmp(text, HINT, strlen(HINT)) == 0;
     if (task->line_length > 0)
         snprintf(task->last_line, sizeof(task->last_line), "%.2000s", text);
     if (task->logged <= TASK_LOG_BYTES_MAX)
-        say(task->gathers ? LOG_DEBUG : LOG_INFO, task->identity, task->run_id, "| %s", text);
+        say_line(task->gathers ? LOG_DEBUG : LOG_INFO, task->identity, task->run_id, text, is_own);
     task->logged += task->line_length + 1;
     if (task->logged > TASK_LOG_BYTES_MAX && task->logged <= TASK_LOG_BYTES_MAX + task->line_length)
         say(LOG_WARNING, task->identity, task->run_id, "it says too much: the rest is left out");

@@ -291,6 +291,8 @@ int run_job(const struct run_request *request, struct run_report *ret_report, st
     if (run->started_us == INSTANT_NONE)
         run->started_us = instant_now_us();
     error_clear(&error);
+    if (request->begun)
+        request->begun(run, request->context);
     rc = run_claimed(&running, &error);
     fill_outcome(run, rc, &error);
     leave_journal(&running);

@@ -29,14 +29,16 @@
 struct run_request {
     const struct policy *policy;
     const struct policy_job *job;
-    int64_t due_us;                  /* INSTANT_NONE for a run by hand */
-    int attempt;                     /* 1 for the first */
-    bool accept_empty;               /* of work.h */
-    const char *run_id;              /* what the daemon claimed; NULL: the run claims for itself */
-    struct journal *journal;         /* NULL: nothing is recorded */
+    int64_t due_us;          /* INSTANT_NONE for a run by hand */
+    int attempt;             /* 1 for the first */
+    bool accept_empty;       /* of work.h */
+    const char *run_id;      /* what the daemon claimed; NULL: the run claims for itself */
+    struct journal *journal; /* NULL: nothing is recorded */
+    /* The run has its id and is claimed; may be NULL. */
+    void (*begun)(const struct journal_run *run, void *context);
     work_progress_function progress; /* one call at a time, from any thread; may be NULL */
     work_notice_function notice;     /* the same */
-    void *context;                   /* of both */
+    void *context;                   /* of these */
 };
 
 struct run_report {

@@ -120,19 +120,6 @@ static int64_t expected_from(const struct audit_judging *judging, const struct p
     return first_us != INSTANT_NONE && first_us > judging->from_us ? first_us : judging->from_us;
 }
 
-/* Until when another policy was in force, as far as audits on record tell: what was due by then was
- * perhaps not due under it. */
-static int64_t other_policy_until(const struct audit_judging *judging)
-{
-    const struct facts_audit *facts = judging->facts;
-    for (size_t i = facts->record_count; i > 0; i--) {
-        const struct facts_record *record = &facts->records[i - 1];
-        if (*record->policy_sha256 && strcmp(record->policy_sha256, judging->policy->sha256) != 0)
-            return record->at_us;
-    }
-    return INSTANT_NONE;
-}
-
 struct missing {
     size_t due, missed;
 };
@@ -145,7 +132,7 @@ static struct missing judge_dues(struct audit_judging *judging, const struct pol
     size_t count, i = 0;
     const struct audit_backup *history = audit_history_of(judging, job->name, &count);
     const struct zone *zone = audit_zone(judging, job);
-    int64_t from_us = expected_from(judging, job), other_us = other_policy_until(judging);
+    int64_t from_us = expected_from(judging, job), other_us = audit_other_policy_until(judging);
     int64_t end_us = judging->to_us < judging->now_us - grace_us(job)
                          ? judging->to_us
                          : judging->now_us - grace_us(job);

@@ -122,6 +122,17 @@ const struct audit_backup *audit_newest_good(const struct audit_judging *judging
     return count ? &history[count - 1] : NULL;
 }
 
+int64_t audit_other_policy_until(const struct audit_judging *judging)
+{
+    const struct facts_audit *facts = judging->facts;
+    for (size_t i = facts->record_count; i > 0; i--) {
+        const struct facts_record *record = &facts->records[i - 1];
+        if (*record->policy_sha256 && strcmp(record->policy_sha256, judging->policy->sha256) != 0)
+            return record->at_us;
+    }
+    return INSTANT_NONE;
+}
+
 const struct policy_job *audit_next_job(const struct policy *policy, enum job_type type,
                                         const struct policy_job *after)
 {

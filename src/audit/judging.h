@@ -55,6 +55,9 @@ const struct audit_backup *audit_history_of(const struct audit_judging *judging,
 /* The newest good one that is there; NULL when there is none. */
 const struct audit_backup *audit_newest_good(const struct audit_judging *judging,
                                              const struct policy_job *job);
+/* Until when another policy was in force, as far as audits on record tell: what was due or deleted
+ * by then was perhaps not so under it. */
+int64_t audit_other_policy_until(const struct audit_judging *judging);
 int audit_gather_history(struct audit_judging *judging, struct error *err);
 
 /* "3d 4h ago" for people, "never" for INSTANT_NONE. */

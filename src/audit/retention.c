@@ -1,11 +1,14 @@
 /* RET: is all kept that the rules want, and nothing beyond? */
 #include <string.h>
 
+#include <stdarg.h>
+#include <stdio.h>
+
 #include "audit/judging.h"
 #include "base/units.h"
 #include "retention/bucket.h"
 
-enum { STEPS_SPARE = 1000 };
+enum { STEPS_SPARE = 1000, STEPS_OF_ALL = 2000000 };
 
 /* The newest good backup of a history that began by that time; its index, or count for none. */
 static size_t newest_by(const struct audit_backup *history, size_t count, int64_t at_us)
@@ -37,39 +40,110 @@ static bool had_newer(const struct audit_backup *history, size_t own, size_t new
     return newer >= last || steps == 0;
 }
 
-/* Held against the rules as they are now: what the job's `within` and `last` wanted when it was
- * deleted. Of calendar rules only the decision's own reason tells. */
+/* What a prune deleted was there when it made its plan; it may have been at it for so long. */
+#define PRUNE_TOOK_US US_PER_HOUR
+
+struct deletion {
+    struct audit_judging *judging;
+    const struct policy_job *job;
+    const struct facts_record *record;
+    const struct audit_backup *history;
+    size_t own, newest; /* in the history */
+    int64_t *steps;     /* left, of all deletions together */
+};
+
+/* Whether a calendar rule wanted it: it was the newest of its bucket, and newer buckets with a good
+ * backup were fewer than the rule asks for. */
+static bool was_in_calendar(const struct deletion *deletion, size_t rule)
+{
+    const struct audit_backup *history = deletion->history;
+    const struct zone *zone = audit_zone(deletion->judging, deletion->job);
+    int wanted = retention_calendar_count(&deletion->job->keep, rule), buckets = 0;
+    int64_t own = retention_calendar_bucket(rule, zone, deletion->record->started_us);
+    int64_t since_us = deletion->record->at_us - PRUNE_TOOK_US, last = INT64_MIN;
+    for (size_t i = deletion->newest; i > deletion->own && buckets < wanted; i--) {
+        if (--*deletion->steps < 0)
+            return false;
+        if (!history[i].is_good ||
+            (history[i].removed_us != INSTANT_NONE && history[i].removed_us <= since_us))
+            continue;
+        int64_t bucket = retention_calendar_bucket(rule, zone, history[i].started_us);
+        if (bucket == own)
+            return false;
+        buckets += bucket != last;
+        last = bucket;
+    }
+    return buckets < wanted;
+}
+
+static void say_deletion(const struct deletion *deletion, const char *format, ...) _printf_(2, 3);
+
+/* Under another policy it may have been right. */
+static void say_deletion(const struct deletion *deletion, const char *format, ...)
+{
+    char text[300];
+    bool is_certain = deletion->record->at_us > audit_other_policy_until(deletion->judging);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    audit_say(deletion->judging, is_certain ? AUDIT_FAIL : AUDIT_WARN, "%s: %s%s",
+              deletion->job->name, text, is_certain ? "" : ", under another policy");
+}
+
+static void judge_rules(const struct deletion *deletion)
+{
+    const struct keep_rules *keep = &deletion->job->keep;
+    const char *id = deletion->record->id;
+    char age[UNITS_TEXT_MAX];
+    int64_t age_us = deletion->history[deletion->newest].started_us - deletion->record->started_us;
+    if (keep->within_us && age_us < keep->within_us) {
+        say_deletion(deletion, "%s was deleted %s older than the newest", id,
+                     duration_format(age_us, age));
+        return;
+    }
+    if (keep->last && !had_newer(deletion->history, deletion->own, deletion->newest,
+                                 deletion->record->at_us, (size_t)keep->last)) {
+        say_deletion(deletion, "%s was deleted, one of the last %d", id, keep->last);
+        return;
+    }
+    for (size_t rule = 0; rule < RETENTION_CALENDAR_RULES; rule++)
+        if (retention_calendar_count(keep, rule) && was_in_calendar(deletion, rule)) {
+            say_deletion(deletion, "%s was deleted, which %s %d wanted", id,
+                         retention_calendar_name(rule), retention_calendar_count(keep, rule));
+            return;
+        }
+}
+
+/* Held against the rules as they are now: what they wanted when it was deleted. */
 static void judge_deletion(struct audit_judging *judging, const struct policy_job *job,
-                           const struct facts_record *record)
+                           const struct facts_record *record, int64_t *steps)
 {
     size_t count;
     const struct audit_backup *history = audit_history_of(judging, job->name, &count);
-    size_t newest = newest_by(history, count, record->at_us);
-    char age[UNITS_TEXT_MAX];
-    if (newest == count || history[newest].started_us < record->started_us)
+    struct deletion deletion = {.judging = judging,
+                                .job = job,
+                                .record = record,
+                                .history = history,
+                                .own = newest_by(history, count, record->started_us),
+                                .newest = newest_by(history, count, record->at_us),
+                                .steps = steps};
+    if (deletion.newest == count || deletion.own == count ||
+        history[deletion.newest].started_us < record->started_us)
         return;
-    if (strcmp(history[newest].id, record->id) == 0) {
-        audit_say(judging, AUDIT_FAIL, "%s: the newest good one, %s, was deleted", job->name,
-                  record->id);
-        return;
-    }
-    int64_t age_us = history[newest].started_us - record->started_us;
-    size_t own = newest_by(history, count, record->started_us);
-    if (job->keep.within_us && age_us < job->keep.within_us)
-        audit_say(judging, AUDIT_FAIL, "%s: %s was deleted %s older than the newest", job->name,
-                  record->id, duration_format(age_us, age));
-    else if (job->keep.last && own < count &&
-             !had_newer(history, own, newest, record->at_us, (size_t)job->keep.last))
-        audit_say(judging, AUDIT_FAIL, "%s: %s was deleted, one of the last %d", job->name,
-                  record->id, job->keep.last);
+    if (strcmp(history[deletion.newest].id, record->id) == 0)
+        say_deletion(&deletion, "the newest good one, %s, was deleted", record->id);
+    else
+        judge_rules(&deletion);
 }
 
 AUDIT_CONTROL(audit_deleted_rightly)
 {
     (void)err;
     const struct facts_audit *facts = judging->facts;
-    size_t deletions = 0;
-    audit_require(judging, 0, "within: and last: of each job, at the time of each deletion");
+    size_t deletions = 0, unjudged = 0;
+    int64_t steps = STEPS_OF_ALL;
+    audit_require(judging, 0, "the rules of each job, at the time of each deletion");
     if (audit_lacks_repository(judging) || audit_lacks_evidence(judging))
         return 0;
     for (size_t i = 0; i < facts->record_count; i++) {
@@ -80,9 +154,17 @@ AUDIT_CONTROL(audit_deleted_rightly)
         audit_point(judging, "%s/evidence/%010lld.json: %s", judging->policy->cluster,
                     (long long)record->number, record->id);
         const struct policy_job *job = policy_find_job(judging->policy, record->job);
-        if (job && record->started_us != INSTANT_NONE && strcmp(record->state, "good") == 0)
-            judge_deletion(judging, job, record);
+        bool is_judged = job && record->started_us != INSTANT_NONE && steps > 0;
+        unjudged += !is_judged;
+        if (is_judged && strcmp(record->state, "good") == 0)
+            judge_deletion(judging, job, record, &steps);
     }
+    if (unjudged)
+        audit_say(
+            judging, AUDIT_WARN,
+            "%zu of %zu deletions could not be judged: the policy has not their job, or there "
+            "are too many",
+            unjudged, deletions);
     audit_say(judging, AUDIT_PASS, "%zu deletion%s on record, each by the rules", deletions,
               deletions == 1 ? "" : "s");
     return 0;

@@ -22,8 +22,7 @@ static void future_clear(struct future *future)
 static void place(struct future *future, const struct zone *zone, int64_t at_s)
 {
     struct item item = {.backup = NULL};
-    zone_to_civil(zone, at_s, &item.civil);
-    item.offset_s = civil_to_seconds(&item.civil) - at_s;
+    item_place(&item, zone, at_s);
     for (size_t rule = 0; rule < count_rule_count && rule < RULES_MAX; rule++)
         future->keys[future->count][rule] =
             count_rules[rule].key ? count_rules[rule].key(&item) : at_s;

@@ -104,6 +104,13 @@ const struct retention_decision *retention_find(const struct retention_plan *pla
 int retention_keep_locked(struct retention_plan *plan, size_t index, const char *reason,
                           struct error *err);
 
+/* The calendar rules, hourly to yearly: of how many buckets a policy wants the newest (0: it does
+ * not ask), and the bucket of an instant. For those who judge what was done by them. */
+enum { RETENTION_CALENDAR_RULES = 5 };
+int retention_calendar_count(const struct keep_rules *keep, size_t rule);
+int64_t retention_calendar_bucket(size_t rule, const struct zone *zone, int64_t at_us);
+const char *retention_calendar_name(size_t rule); /* "daily" */
+
 const char *retention_action_name(enum retention_action action); /* "keep" */
 
 /*

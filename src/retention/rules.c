@@ -108,6 +108,36 @@ const struct count_rule count_rules[] = {
 };
 const size_t count_rule_count = ARRAY_SIZE(count_rules);
 
+void item_place(struct item *item, const struct zone *zone, int64_t at_s)
+{
+    zone_to_civil(zone, at_s, &item->civil);
+    item->offset_s = civil_to_seconds(&item->civil) - at_s;
+}
+
+/* Behind `last` they stand in this order. */
+static const struct count_rule *calendar_rule(size_t rule)
+{
+    _Static_assert(ARRAY_SIZE(count_rules) == RETENTION_CALENDAR_RULES + 1, "all but `last`");
+    return &count_rules[rule + 1];
+}
+
+int retention_calendar_count(const struct keep_rules *keep, size_t rule)
+{
+    return calendar_rule(rule)->count(keep);
+}
+
+int64_t retention_calendar_bucket(size_t rule, const struct zone *zone, int64_t at_us)
+{
+    struct item item = {.backup = NULL};
+    item_place(&item, zone, at_us / US_PER_SECOND);
+    return calendar_rule(rule)->key(&item);
+}
+
+const char *retention_calendar_name(size_t rule)
+{
+    return wish_name(calendar_rule(rule)->wish);
+}
+
 const struct count_rule *count_rule_find(enum wish wish)
 {
     for (size_t i = 0; i < count_rule_count; i++)

@@ -20,6 +20,9 @@ struct count_rule {
 extern const struct count_rule count_rules[];
 extern const size_t count_rule_count;
 
+/* The civil time of an item, by which the keys are made. */
+void item_place(struct item *item, const struct zone *zone, int64_t at_s);
+
 const struct count_rule *count_rule_find(enum wish wish); /* NULL for a rule without a count */
 
 /*

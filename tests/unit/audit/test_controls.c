@@ -214,6 +214,53 @@ static void deleted_by_last(struct world *world)
     world_removed(&world->facts, "2026-11-20T05:15:00Z", "x", "2026-11-15T02:00:00Z");
 }
 
+static void only_daily(struct world *world)
+{
+    struct keep_rules *keep = &world->policy->jobs[1].keep;
+    keep->within_us = 0;
+    keep->last = 0;
+    keep->daily = 6;
+    keep->weekly = 2;
+}
+
+/* Five days up to the 20th are newer, and a sixth is wanted. */
+static void deleted_by_daily(struct world *world)
+{
+    only_daily(world);
+    world_removed(&world->facts, "2026-11-20T05:15:00Z", "x", "2026-11-15T02:00:00Z");
+}
+
+/* Of the same day a newer one stayed. */
+static void deleted_by_the_calendar(struct world *world)
+{
+    only_daily(world);
+    world->policy->jobs[1].keep.daily = 5;
+    world_removed(&world->facts, "2026-11-20T05:15:00Z", "x", "2026-11-16T01:00:00Z");
+}
+
+/* The newest of its week; days so old are not wanted any more. */
+static void deleted_by_weekly(struct world *world)
+{
+    deleted_by_the_calendar(world);
+    world_removed(&world->facts, "2026-11-20T05:15:00Z", "y", "2026-11-15T03:00:00Z");
+}
+
+/* The rules are others now than they were. */
+static void deleted_under_another_policy(struct world *world)
+{
+    struct facts_record *audit = NULL;
+    deleted_by_daily(world);
+    audit = world_record(&world->facts, "2026-11-20T07:00:00Z", "audit", "", "", "pass");
+    world_text(&audit->policy_sha256, "another");
+}
+
+static void deleted_of_a_lost_job(struct world *world)
+{
+    world_text(
+        &world_removed(&world->facts, "2026-11-20T05:15:00Z", "x", "2026-11-15T02:00:00Z")->job,
+        "gone");
+}
+
 static void older_than_allowed(struct world *world)
 {
     backup(world, "b0")->started_us = at("2025-01-01T00:00:00Z");
@@ -751,6 +798,12 @@ static const struct {
      NULL},
     {"RET-1", AUDIT_FAIL, "the newest good one, b4, was deleted", deleted_newest, NULL},
     {"RET-1", AUDIT_FAIL, "x was deleted, one of the last 6", deleted_by_last, NULL},
+    {"RET-1", AUDIT_FAIL, "nightly: x was deleted, which daily 6 wanted", deleted_by_daily, NULL},
+    {"RET-1", AUDIT_PASS, "2 deletions on record", deleted_by_the_calendar, NULL},
+    {"RET-1", AUDIT_FAIL, "nightly: y was deleted, which weekly 2 wanted", deleted_by_weekly, NULL},
+    {"RET-1", AUDIT_WARN, "which daily 6 wanted, under another policy",
+     deleted_under_another_policy, NULL},
+    {"RET-1", AUDIT_WARN, "1 of 2 deletions could not be judged", deleted_of_a_lost_job, NULL},
     {"RET-2", AUDIT_PASS, "0 backups go at the next prune", nothing, NULL},
     {"RET-2", AUDIT_FAIL, "b0 is from", older_than_allowed, NULL},
     {"RET-2", AUDIT_FAIL, "b0 should be gone since two prunes", should_be_gone, NULL},

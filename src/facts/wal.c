@@ -17,6 +17,7 @@ void facts_wal_clear(struct facts_wal *wal)
     for (size_t i = 0; i < wal->timeline_count; i++)
         clear_timeline(&wal->timelines[i]);
     free(wal->timelines);
+    free(wal->stray);
     *wal = (struct facts_wal){0};
 }
 

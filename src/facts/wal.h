@@ -67,6 +67,8 @@ struct facts_wal {
     size_t timeline_count, timeline_allocated;
     int64_t fault_count;                          /* names with two contents, objects of no bytes */
     struct wal_name faults[FACTS_WAL_FAULTS_MAX]; /* the first of them */
+    int64_t stray_count, stray_bytes;             /* objects that are no WAL nor belong to it */
+    char *stray;                                  /* the key of the first; NULL */
 };
 
 int facts_wal_begin(struct facts_wal *wal, const char *system_identifier, int64_t segment_size,

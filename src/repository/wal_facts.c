@@ -13,11 +13,34 @@ struct gathering {
     int64_t objects;
 };
 
-static int add_mark(struct facts_wal_timeline *timeline, const char *file, struct error *err)
+static int add_stray(struct facts_wal *facts, const struct store_object *object, struct error *err)
+{
+    facts->stray_count++;
+    facts->stray_bytes += object->size;
+    if (!facts->stray)
+        facts->stray = strdup(object->key);
+    return facts->stray ? 0 : error_no_memory(err);
+}
+
+static int add_mark(struct gathering *gathering, struct facts_wal_timeline *timeline,
+                    const struct store_object *object, struct error *err)
 {
     struct facts_wal_mark mark;
-    return wal_parse_mark(file, &mark) ? facts_wal_add_mark(timeline, mark.time_us, mark.lsn, err)
-                                       : 0;
+    return wal_parse_mark(wal_last_component(object->key), &mark)
+               ? facts_wal_add_mark(timeline, mark.time_us, mark.lsn, err)
+               : add_stray(gathering->facts, object, err);
+}
+
+typedef int (*add_function)(struct facts_wal_timeline *timeline, uint64_t first, uint64_t last,
+                            struct error *err);
+
+static int add_span(struct gathering *gathering, struct facts_wal_timeline *timeline,
+                    const struct store_object *object, add_function add, struct error *err)
+{
+    struct facts_wal_span span;
+    return wal_parse_span(wal_last_component(object->key), gathering->facts->segment_size, &span)
+               ? add(timeline, span.first, span.last, err)
+               : add_stray(gathering->facts, object, err);
 }
 
 /* A history that can't be read leaves its timeline without one; the listing alone stays true. */
@@ -52,7 +75,7 @@ static int add_file(struct gathering *gathering, struct facts_wal_timeline *time
     memcpy(wal.key, object->key, sizeof(wal.key));
     if (!wal_parse_file(wal_last_component(object->key), &wal.name, wal.hash) ||
         wal.name.timeline != timeline->timeline || !wal_name_fits(&wal.name, facts->segment_size))
-        return 0;
+        return add_stray(facts, object, err);
     if (object->size == 0) {
         facts_wal_add_fault(facts, &wal.name);
         return 0;
@@ -74,7 +97,7 @@ static int gather(const struct store_object *object, void *context, struct error
     gathering->objects++;
     snprintf(field, sizeof(field), "%s", rest);
     if (strlen(rest) <= FIELD || rest[FIELD] != '/' || !wal_timeline_parse(field, &number))
-        return 0; /* wal.json */
+        return strcmp(rest, "wal.json") == 0 ? 0 : add_stray(gathering->facts, object, err);
     struct facts_wal_timeline *timeline;
     int rc = facts_wal_add_timeline(gathering->facts, number, &timeline, err);
     if (rc)
@@ -83,16 +106,11 @@ static int gather(const struct store_object *object, void *context, struct error
     timeline->objects++;
     timeline->bytes += object->size;
     if (strncmp(rest, "marks/", strlen("marks/")) == 0)
-        return add_mark(timeline, rest + strlen("marks/"), err);
-    struct facts_wal_span span;
+        return add_mark(gathering, timeline, object, err);
     if (strncmp(rest, "gaps/", strlen("gaps/")) == 0)
-        return wal_parse_span(rest + strlen("gaps/"), gathering->facts->segment_size, &span)
-                   ? facts_wal_acknowledge(timeline, span.first, span.last, err)
-                   : 0;
+        return add_span(gathering, timeline, object, facts_wal_acknowledge, err);
     if (strncmp(rest, "pruned/", strlen("pruned/")) == 0)
-        return wal_parse_span(rest + strlen("pruned/"), gathering->facts->segment_size, &span)
-                   ? facts_wal_add_pruned(timeline, span.first, span.last, err)
-                   : 0;
+        return add_span(gathering, timeline, object, facts_wal_add_pruned, err);
     return add_file(gathering, timeline, object, err);
 }
 

@@ -222,6 +222,52 @@ static int look_at_entry(const struct store_object *object, void *context, struc
     return add_stray(listing->facts, object, err);
 }
 
+/* Of wal/ the folders of systems were read already; what else is there belongs to nothing. */
+static int look_at_system(const struct store_object *object, void *context, struct error *err)
+{
+    struct listing *listing = context;
+    const char *name = object->key + listing->prefix_length;
+    size_t digits = strspn(name, "0123456789");
+    return digits > 0 && strcmp(name + digits, "/") == 0 ? 0
+                                                         : add_stray(listing->facts, object, err);
+}
+
+/* locks/NAME/NUMBER.json */
+static int look_at_lock(const struct store_object *object, void *context, struct error *err)
+{
+    struct listing *listing = context;
+    const char *slash = strchr(object->key + listing->prefix_length, '/');
+    size_t digits = slash ? strspn(slash + 1, "0123456789") : 0;
+    return digits > 0 && strcmp(slash + 1 + digits, ".json") == 0
+               ? 0
+               : add_stray(listing->facts, object, err);
+}
+
+static int look_below(struct repository *repository, const char *folder, bool delimiter,
+                      store_visit visit, struct facts_audit *facts, struct error *err)
+{
+    char prefix[STORE_KEY_MAX + 1];
+    int rc = repository_key(repository, prefix, err, "%s/", folder);
+    struct listing listing = {.facts = facts, .prefix_length = strlen(prefix)};
+    return rc ? rc : store_list(repository->store, prefix, delimiter, visit, &listing, err);
+}
+
+/* What the listing of WAL had no use for: counted there, and the first of a system named. */
+static int take_wal_strays(struct facts_audit *facts, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < facts->facts.wal_count && !rc; i++) {
+        const struct facts_wal *wal = &facts->facts.wals[i];
+        struct store_object first = {.size = wal->stray_bytes};
+        if (!wal->stray_count)
+            continue;
+        snprintf(first.key, sizeof(first.key), "%s", wal->stray);
+        rc = add_stray(facts, &first, err);
+        facts->stray_total += wal->stray_count - 1;
+    }
+    return rc;
+}
+
 static int note_unfinished(const struct store_object *object, void *context, struct error *err)
 {
     (void)err;
@@ -241,6 +287,12 @@ int gather_objects(struct repository *repository, struct facts_audit *facts, str
     struct listing listing = {.facts = facts, .prefix_length = strlen(prefix)};
     if (!rc)
         rc = store_list(repository->store, prefix, true, look_at_entry, &listing, &reason);
+    if (!rc)
+        rc = look_below(repository, "wal", true, look_at_system, facts, &reason);
+    if (!rc)
+        rc = take_wal_strays(facts, &reason);
+    if (!rc)
+        rc = look_below(repository, "locks", false, look_at_lock, facts, &reason);
     if (!rc)
         rc = sum_kind(repository, BACKUP_DUMP, facts, &reason);
     if (!rc)

@@ -147,6 +147,16 @@ def test_objects_of_nobody_are_found(archive):
         found = finding(audit(archive, expect=1), "RET-6")
     assert found["status"] == "FAIL" and "2 foreign objects" in found["observed"]
     assert stray in found["evidence"] and any("demo/old" in e for e in found["evidence"])
+    segment = min(key for (key,) in archive.segments().values())
+    system, timeline = segment.rsplit("/", 3)[0], segment.rsplit("/", 2)[0]
+    strays = [f"{system}/notes.txt", f"{segment}.tmp", f"{timeline}/marks/notes.txt", f"{timeline}/gaps/notes.txt",
+              "demo/wal/notes.txt", "demo/locks/notes.txt", "demo/locks/verify-1/notes.txt"]
+    with Broken(archive) as broken:
+        for key in strays:
+            broken.add(key, b"z" * 30)
+        found = finding(audit(archive, expect=1), "RET-6")
+    assert "7 foreign objects of 210 B" in found["observed"], found
+    assert found["evidence"][:4] == ["demo/wal/notes.txt", min(strays[:4]), *strays[5:]]
 
 
 def test_lost_wal_is_found(archive):

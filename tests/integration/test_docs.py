@@ -1,9 +1,14 @@
 """The documentation is true: what is printed from tables is up to date, links lead somewhere, and the
 commands of the operations guide run, in their order, on a real server."""
+import os
 import re
+import shutil
+import subprocess
+import textwrap
 
 import pytest
-from cairn import TOP, run_pgcairn
+from cairn import BINARY, TOP, run_pgcairn
+from pg import BINDIR, Server, as_user, free_port, own
 
 DOCUMENTS = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md")), *sorted(TOP.glob("policies/*.md")),
              *sorted(TOP.glob("contrib/**/README.md"))]
@@ -31,3 +36,65 @@ def test_links(document):
     for target in re.findall(r"\]\(([^)#\s]*)(?:#[^)]*)?\)", document.read_text()):
         if target and not target.startswith(("http://", "https://")):
             assert (document.parent / target).exists(), f"{document}: nothing is at {target}"
+
+
+# ---- the operations guide, run ----
+
+STEPS = re.compile(r"^ *```sh\n(.*?)^ *```|<!-- test:(.*?)-->", re.DOTALL | re.MULTILINE)
+
+
+def script_of(text):
+    """The shell blocks of a document in their order, with the steps that only its test sees: comments
+    whose first line says what they are for, and whose others are shell."""
+    return "\n".join(textwrap.dedent(block) if block else "\n".join(line.strip() for line in hidden.split("\n")[1:])
+                     for block, hidden in STEPS.findall(text))
+
+
+@pytest.fixture
+def guide(tmp_path_factory):
+    """A server of its own, and a folder for what the guide calls /etc/pgcairn and /srv."""
+    server = Server("guide", config={"archive_mode": "on", "wal_level": "replica", "max_wal_senders": 5,
+                                     "archive_command": "", "fsync": "off"})
+    top = server.root / "guide"
+    for folder in (top, top / "bin", top / "srv", top / "state", top / "etc", top / "etc/policies"):
+        folder.mkdir()
+        own(folder, server.user)
+    for program in (BINARY, BINARY.with_name("pgcairn-wal")):
+        shutil.copy(program, top / "bin")
+    try:
+        server.start()
+        server.createdb("shop")
+        server.psql("shop", """create table orders (id int primary key generated always as identity,
+                                   placed_at timestamptz not null default now());
+                               insert into orders (placed_at) select now() from generate_series(1, 100)""")
+        yield server, top
+    finally:
+        for data in (top / "srv/restored", top / "srv/newhost"):
+            if (data / "postmaster.pid").exists():
+                subprocess.run([BINDIR / "pg_ctl", "-D", data, "-m", "immediate", "stop"], check=False,
+                               stdout=subprocess.DEVNULL, cwd="/", **as_user(server.user))
+        server.stop()
+
+
+@pytest.mark.stores("file")
+def test_operations_guide(guide):
+    server, top = guide
+    script = script_of((TOP / "docs/operations.md").read_text())
+    assert script.count("pgcairn ") > 30
+    for named, real in (("host=/var/run/postgresql", f"host={server.socket_dir} port={server.port}"), ("/etc/pgcairn", f"{top}/etc"), ("/srv", f"{top}/srv"),
+                        ("/usr/bin/pgcairn-wal", f"STATE_DIRECTORY={top}/state {top}/bin/pgcairn-wal"),
+                        ("'2026-11-21 13:05:00Z'", '"$(cat "$T/moment")"'),
+                        ("5433", str(free_port())), ("5434", str(free_port()))):
+        script = script.replace(named, real)
+    file = top / "guide.sh"
+    file.write_text("set -eux\n" + script)
+    environment = {**server.environment(), "T": str(top), "PGDATA": str(server.data), "HOME": str(top),
+                   "STATE_DIRECTORY": f"{top}/state",
+                   "PGCAIRN_POLICY": f"{top}/etc/policies", "PATH": f"{top}/bin:{BINDIR}:{os.environ['PATH']}"}
+    environment.pop("PGDATABASE")
+    with open(top / "log", "wb") as log:
+        done = subprocess.run(["bash", file], env=environment, cwd=top / "srv", stdin=subprocess.DEVNULL, stdout=log,
+                              stderr=subprocess.STDOUT, timeout=170, check=False, **as_user(server.user))
+    text = (top / "log").read_text(errors="replace")
+    assert done.returncode == 0, text[-5000:]
+    assert "FATAL" not in text

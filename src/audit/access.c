@@ -28,16 +28,22 @@ static bool is_bucket(const struct audit_judging *judging)
     return strncmp(judging->policy->repository_url, "s3://", 5) == 0;
 }
 
-static bool is_loopback(const char *endpoint)
+static bool is_loopback(const char *host)
 {
     static const char *const HOSTS[] = {"localhost", "127.0.0.1", "[::1]"};
     for (size_t i = 0; i < ARRAY_SIZE(HOSTS); i++) {
         size_t length = strlen(HOSTS[i]);
-        const char *host = endpoint + strlen("http://");
         if (strncmp(host, HOSTS[i], length) == 0 && strchr(":/", host[length]))
             return true; /* strchr finds the end of the text too */
     }
     return false;
+}
+
+bool audit_is_store_local(const struct audit_judging *judging)
+{
+    const char *endpoint = judging->policy->s3.endpoint;
+    const char *host = endpoint ? strstr(endpoint, "://") : NULL;
+    return !is_bucket(judging) || (host && is_loopback(host + strlen("://")));
 }
 
 AUDIT_CONTROL(audit_store_tls)
@@ -46,7 +52,7 @@ AUDIT_CONTROL(audit_store_tls)
     const char *endpoint = judging->policy->s3.endpoint;
     if (!is_bucket(judging))
         audit_say(judging, AUDIT_SKIP, "the repository is a folder");
-    else if (endpoint && strncmp(endpoint, "http://", 7) == 0 && is_loopback(endpoint))
+    else if (endpoint && strncmp(endpoint, "http://", 7) == 0 && is_loopback(endpoint + 7))
         audit_say(judging, AUDIT_PASS, "%s is on this machine", endpoint);
     else if (endpoint && strncmp(endpoint, "http://", 7) == 0)
         audit_say(judging, AUDIT_FAIL, "%s is not encrypted", endpoint);

@@ -14,6 +14,8 @@ const struct audit_control audit_controls[] = {
      "A1.2", "A.8.13", "dump as a role that may read pg_authid, or keep role passwords elsewhere", audit_globals_paired},
     {"COV-3", "coverage", AUDIT_MEDIUM, false, "there is more than one good backup of everything",
      "A1.2", "A.8.13 A.8.14", "run the job once more, and keep more: last: 2", audit_copies},
+    {"COV-4", "coverage", AUDIT_MEDIUM, false, "the backups are elsewhere than the server",
+     "A1.2", "A.8.13 A.8.14", "keep them on another machine: a bucket, or a disk that is mounted from there", audit_location},
 
     {"FRQ-1", "frequency", AUDIT_CRITICAL, false, "the backup that was due last is there and good",
      "A1.2 CC7.2", "A.8.13", "see why with pgcairn status, then run the job by hand: pgcairn run CLUSTER/JOB", audit_newest_age},

@@ -159,3 +159,24 @@ AUDIT_CONTROL(audit_copies)
         audit_say(judging, AUDIT_FAIL, "dumps: none good");
     return 0;
 }
+
+/* -- the place ----------------------------------------------------------------------------- */
+
+/* How far apart they are, and whether a second place has them, no fact tells. */
+AUDIT_CONTROL(audit_location)
+{
+    (void)err;
+    const char *url = judging->policy->repository_url;
+    if (!audit_is_store_local(judging))
+        audit_say(judging, AUDIT_PASS, "%s is not of this machine", url);
+    else if (audit_lacks_server(judging))
+        return 0;
+    else if (judging->facts->server.is_local)
+        audit_say(judging, AUDIT_WARN,
+                  "the server and %s are both of this machine: what happens to it takes both, "
+                  "unless that is mounted from elsewhere",
+                  url);
+    else
+        audit_say(judging, AUDIT_PASS, "%s is of this machine, and the server is not", url);
+    return 0;
+}

@@ -60,6 +60,9 @@ const struct audit_backup *audit_newest_good(const struct audit_judging *judging
 int64_t audit_other_policy_until(const struct audit_judging *judging);
 int audit_gather_history(struct audit_judging *judging, struct error *err);
 
+/* Whether the repository is a folder, or a service of this machine. */
+bool audit_is_store_local(const struct audit_judging *judging);
+
 /* "3d 4h ago" for people, "never" for INSTANT_NONE. */
 const char *audit_age(const struct audit_judging *judging, int64_t at_us, char text[80]);
 
@@ -74,6 +77,7 @@ bool audit_in_period(const struct audit_judging *judging, int64_t at_us);
 AUDIT_CONTROL(audit_databases_covered);
 AUDIT_CONTROL(audit_globals_paired);
 AUDIT_CONTROL(audit_copies);
+AUDIT_CONTROL(audit_location);
 AUDIT_CONTROL(audit_newest_age);
 AUDIT_CONTROL(audit_missed);
 AUDIT_CONTROL(audit_success_rate);

@@ -738,6 +738,20 @@ static void old_collation(struct world *world)
 
 /* -- the table ----------------------------------------------------------------------------- */
 
+#define BUCKET_HERE                                                          \
+    WORLD_HEAD "repository: {url: s3://bucket/p, s3: {region: x, endpoint: " \
+               "\"https://localhost:9000\"}}\n" WORLD_JOBS WORLD_AUDIT
+
+static void server_is_here(struct world *world)
+{
+    world->facts.server.is_local = true;
+}
+
+static void server_not_asked(struct world *world)
+{
+    world->facts.server.was_asked = false;
+}
+
 static const struct {
     const char *id;
     enum audit_status want;
@@ -759,6 +773,11 @@ static const struct {
     {"COV-3", AUDIT_WARN, "snapshots: 1 good", one_snapshot, NULL},
     {"COV-3", AUDIT_FAIL, "snapshots: 0 good", no_snapshots, NULL},
     {"COV-3", AUDIT_FAIL, "dumps: none good", no_dump, NULL},
+    {"COV-4", AUDIT_PASS, "and the server is not", nothing, NULL},
+    {"COV-4", AUDIT_PASS, "s3://bucket/p is not of this machine", server_is_here, WORLD_BUCKET},
+    {"COV-4", AUDIT_WARN, "are both of this machine", server_is_here, NULL},
+    {"COV-4", AUDIT_WARN, "are both of this machine", server_is_here, BUCKET_HERE},
+    {"COV-4", AUDIT_UNKNOWN, "the server was not asked", server_not_asked, NULL},
     {"FRQ-1", AUDIT_PASS, "nightly: newest good from 8h ago", nothing, NULL},
     {"FRQ-1", AUDIT_FAIL, "nightly: newest good from 1d 8h ago, due was 2026-11-20T02:00:00Z",
      lost_newest, NULL},
@@ -927,7 +946,7 @@ static const struct {
 
 /* The gravest that these can say: they are advice. */
 static const char *const ADVICE[] = {"RET-4", "INT-6", "RST-3", "ACC-3", "ACC-5",
-                                     "SCH-3", "MNT-2", "MNT-3", "MNT-4"};
+                                     "COV-4", "SCH-3", "MNT-2", "MNT-3", "MNT-4"};
 
 static void test_rows(void **state)
 {

@@ -37,16 +37,19 @@ static json_t *text_or_null(const PGresult *result, int row, int column)
                                             : json_string(pg_text(result, row, column));
 }
 
-static int has_table(PGconn *conn, const char *qualified, bool *ret_exists, struct error *err)
+/* One row with a column for each tool: whether its table is there. */
+static int find_tables(PGconn *conn, PGresult **ret_result, struct error *err)
 {
-    _cleanup_(pg_result_freep) PGresult *result = NULL;
-    int rc = pg_query(conn, &result, err,
-                      "select exists (select from pg_catalog.pg_class"
-                      " where oid = pg_catalog.to_regclass($1) and relkind in ('r', 'p'))",
-                      qualified, NULL);
-    if (!rc)
-        *ret_exists = pg_boolean(result, 0, 0);
-    return rc;
+    _cleanup_(buf_clear) struct buf sql = BUF_INIT(BUF_LIMIT_DEFAULT);
+    for (size_t i = 0; i < ARRAY_SIZE(MIGRATION_TOOLS); i++) {
+        buf_addf(&sql, "%s coalesce((select relkind in ('r', 'p') from pg_catalog.pg_class",
+                 i ? "," : "select");
+        buf_add_text(&sql, " where oid = pg_catalog.to_regclass('");
+        pg_add_qualified(&sql, MIGRATION_TOOLS[i].schema, MIGRATION_TOOLS[i].table);
+        buf_add_text(&sql, "')), false)");
+    }
+    int rc = buf_failed(&sql, "a query", err);
+    return rc ? rc : pg_query(conn, ret_result, err, buf_text(&sql), NULL);
 }
 
 /* A table that only bears the name of a migration tool's has other columns: the query fails, and
@@ -73,16 +76,16 @@ static int read_stamp(PGconn *conn, const struct migration_tool *tool, const cha
 
 int pg_read_migration(PGconn *conn, json_t **ret_stamp, struct error *err)
 {
+    _cleanup_(pg_result_freep) PGresult *there = NULL;
     json_t *stamp = NULL;
-    int rc = 0;
+    int rc = find_tables(conn, &there, err);
     for (size_t i = 0; i < ARRAY_SIZE(MIGRATION_TOOLS) && !stamp && !rc; i++) {
         const struct migration_tool *tool = &MIGRATION_TOOLS[i];
         _cleanup_(buf_clear) struct buf name = BUF_INIT(1024);
-        bool is_there = false;
+        if (!pg_boolean(there, 0, (int)i))
+            continue;
         pg_add_qualified(&name, tool->schema, tool->table);
-        rc = has_table(conn, buf_text(&name), &is_there, err);
-        if (!rc && is_there)
-            rc = read_stamp(conn, tool, buf_text(&name), &stamp, err);
+        rc = read_stamp(conn, tool, buf_text(&name), &stamp, err);
     }
     if (!rc)
         *ret_stamp = stamp ? stamp : json_null();

@@ -34,16 +34,24 @@ static int connect_as(const struct drill *drill, const char *user, const char *d
 
 /* -- who asks --------------------------------------------------------------------------------- */
 
+/* A part of the policy's connection, "user" or "dbname"; NULL when it does not say. The caller
+ * frees. */
+static char *policy_part(const struct drill *drill, const char *keyword)
+{
+    char *value = NULL;
+    PQconninfoOption *options = PQconninfoParse(drill->work->policy->connection, NULL);
+    for (PQconninfoOption *option = options; option && option->keyword && !value; option++)
+        if (strcmp(option->keyword, keyword) == 0 && option->val)
+            value = strdup(option->val);
+    PQconninfoFree(options);
+    return value;
+}
+
 /* Everybody is trusted, but a name is needed: that of the policy's role, or the one that most
  * clusters have. */
 static int connect_somehow(const struct drill *drill, PGconn **ret_conn, struct error *err)
 {
-    _cleanup_(freep) char *user = NULL;
-    PQconninfoOption *options = PQconninfoParse(drill->work->policy->connection, NULL);
-    for (PQconninfoOption *option = options; option && option->keyword; option++)
-        if (strcmp(option->keyword, "user") == 0 && option->val)
-            user = strdup(option->val);
-    PQconninfoFree(options);
+    _cleanup_(freep) char *user = policy_part(drill, "user");
     if (user && connect_as(drill, user, "template1", ret_conn, NULL) == 0)
         return 0;
     return connect_as(drill, "postgres", "template1", ret_conn, err);
@@ -244,20 +252,10 @@ static void check_assertion(struct drill *drill, const struct policy_assertion *
 /* The database that the policy's connection names, or libpq's own rule: the user's name. */
 static char *find_fallback(const struct drill *drill)
 {
-    char *name = NULL, *user = NULL;
-    PQconninfoOption *options = PQconninfoParse(drill->work->policy->connection, NULL);
-    for (PQconninfoOption *option = options; option && option->keyword; option++) {
-        if (strcmp(option->keyword, "dbname") == 0 && option->val)
-            name = strdup(option->val);
-        if (strcmp(option->keyword, "user") == 0 && option->val)
-            user = strdup(option->val);
-    }
-    PQconninfoFree(options);
-    if (name) {
-        free(user);
-        return name;
-    }
-    return user ? user : strdup("postgres");
+    char *name = policy_part(drill, "dbname");
+    if (!name)
+        name = policy_part(drill, "user");
+    return name ? name : strdup("postgres");
 }
 
 static int check_assertions(struct drill *drill, struct error *err)

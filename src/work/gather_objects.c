@@ -232,12 +232,16 @@ static int look_at_system(const struct store_object *object, void *context, stru
                                                          : add_stray(listing->facts, object, err);
 }
 
-/* locks/NAME/NUMBER.json */
+/* locks/NAME/NUMBER.json; and what a preflight writes to try the store is gone in a moment. */
 static int look_at_lock(const struct store_object *object, void *context, struct error *err)
 {
     struct listing *listing = context;
     const char *slash = strchr(object->key + listing->prefix_length, '/');
     size_t digits = slash ? strspn(slash + 1, "0123456789") : 0;
+    bool is_probe =
+        !slash && object->modified_us > listing->facts->at_us - CATALOGUE_GARBAGE_AGE_US;
+    if (is_probe && strncmp(object->key + listing->prefix_length, "check-", 6) == 0)
+        return 0;
     return digits > 0 && strcmp(slash + 1 + digits, ".json") == 0
                ? 0
                : add_stray(listing->facts, object, err);

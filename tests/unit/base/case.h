@@ -2,7 +2,6 @@
 #ifndef PGCAIRN_TESTS_BASE_CASE_H
 #define PGCAIRN_TESTS_BASE_CASE_H
 
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,6 +17,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/instant.h"
+#include "remove_tree.h"
 
 static __attribute__((unused)) struct error case_err;
 
@@ -47,19 +47,10 @@ static inline int case_make_folder(void **state)
     return mkdtemp(case_folder) ? 0 : -1;
 }
 
-static inline int case_remove_entry(const char *path, const struct stat *st, int type,
-                                    struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static inline int case_remove_folder(void **state)
 {
     (void)state;
-    return nftw(case_folder, case_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    return remove_tree(case_folder);
 }
 
 static inline const char *case_path(const char *name)

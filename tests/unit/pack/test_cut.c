@@ -1,8 +1,8 @@
 /* Cutting a tar stream into volumes: pieces of every size, ends where files end, what is refused.
  */
 #include "pack/cut.h"
+#include "remove_tree.h"
 
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -262,19 +262,11 @@ static int set_up(void **state)
     return store_open(url, NULL, &store, &test_err);
 }
 
-static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *walk)
-{
-    (void)status;
-    (void)type;
-    (void)walk;
-    return remove(path);
-}
-
 static int tear_down(void **state)
 {
     (void)state;
     store_free(store);
-    return nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    return remove_tree(root);
 }
 
 int main(void)

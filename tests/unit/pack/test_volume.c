@@ -1,6 +1,5 @@
 /* Volumes: what goes in comes out, GNU tar and zstd can read it, and no damage goes unseen. */
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,6 +15,7 @@
 #include "base/child.h"
 #include "base/file.h"
 #include "pack/volume.h"
+#include "remove_tree.h"
 
 #define KEY "c/data-0001.tar.zst"
 
@@ -45,18 +45,10 @@ static int setup(void **state)
     return *state ? 0 : -1;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static int teardown(void **state)
 {
     store_free(*state);
-    return nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    return remove_tree(root);
 }
 
 static const char *stored_path(void)

@@ -3,7 +3,6 @@
 #define PGCAIRN_TESTS_REPOSITORY_FIXTURE_H
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,6 +17,7 @@
 #include "repository/backup.h"
 #include "repository/manifest.h"
 #include "repository/repository.h"
+#include "remove_tree.h"
 
 #define assert_ok(expression)                                                          \
     do {                                                                               \
@@ -54,18 +54,10 @@ static inline int fixture_setup(void **state)
     return 0;
 }
 
-static inline int fixture_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static inline int fixture_teardown(void **state)
 {
     repository_free(*state);
-    nftw(fixture_root, fixture_remove, 16, FTW_DEPTH | FTW_PHYS);
+    remove_tree(fixture_root);
     return 0;
 }
 

@@ -1,7 +1,6 @@
 /* A segment fetched ahead is taken without a proof while its mark fits, and is left alone if not.
  */
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +13,7 @@
 #include "base/file.h"
 #include "base/instant.h"
 #include "spool/ahead.h"
+#include "remove_tree.h"
 
 static const char ENTRY[] = "000000010000000000000003-0123456789abcdef", CONTENT[] = "a segment";
 static char root[64], folder[256], destination[128], policy[128], entry_path[512];
@@ -58,20 +58,12 @@ static int setup(void **state)
     return lock < 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static int teardown(void **state)
 {
     (void)state;
     if (lock >= 0)
         close(lock);
-    return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return remove_tree(root);
 }
 
 static bool take(void)

@@ -1,6 +1,5 @@
 /* Marks are good for the very file, server and policy they were made of, and for nothing else. */
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,6 +12,7 @@
 #include "base/file.h"
 #include "spool/marks.h"
 #include "spool/server.h"
+#include "remove_tree.h"
 
 static char root[64], folder[MARKS_PATH_MAX], wal[128], policy[128];
 static struct marks_origin origin;
@@ -50,18 +50,10 @@ static int setup(void **state)
     return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static int teardown(void **state)
 {
     (void)state;
-    return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return remove_tree(root);
 }
 
 static bool hold(void)

@@ -13,7 +13,6 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -31,6 +30,7 @@
 #include <cmocka.h>
 
 #include "store/s3_provider.h"
+#include "remove_tree.h"
 
 #define UNUSED __attribute__((unused))
 
@@ -126,19 +126,11 @@ static UNUSED int make_home(void **state)
     return setenv("HOME", case_home, 1);
 }
 
-static inline int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static UNUSED int remove_home(void **state)
 {
     (void)state;
     clear_environment();
-    return nftw(case_home, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    return remove_tree(case_home);
 }
 
 /* One connection: what is sent back after the request has come whole. */

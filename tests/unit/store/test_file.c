@@ -1,9 +1,9 @@
 /* The file:// store: the contract, and what is a folder's own. */
 #include "contract.h"
+#include "remove_tree.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -25,18 +25,10 @@ static struct store *contract_open(void)
     return store_open(url, NULL, &store, &contract_err) ? NULL : store;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static void contract_close(struct store *store)
 {
     store_free(store);
-    nftw(root, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    remove_tree(root);
 }
 
 static const char *path_of(const char *key)

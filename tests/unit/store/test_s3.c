@@ -3,10 +3,10 @@
 #include "contract.h"
 
 #include <arpa/inet.h>
-#include <ftw.h>
 #include <sys/socket.h>
 
 #include "base/file.h"
+#include "remove_tree.h"
 
 static char url[256];
 
@@ -187,14 +187,6 @@ static int refuse_nothing(const char *key, const struct error *reason, void *con
     return 0;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static void test_same_order_as_files(void **state)
 {
     static const char *const PREFIXES[] = {"",  "a",  "a/",       "a-", "a./",
@@ -222,7 +214,7 @@ static void test_same_order_as_files(void **state)
         free(keys[i]);
     free(keys);
     store_free(files);
-    assert_int_equal(nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
+    assert_int_equal(remove_tree(folder), 0);
 }
 
 /* -- stop ----------------------------------------------------------------------------------------

@@ -162,14 +162,14 @@ static void test_what_was_removed(void **state)
                            json_pack("{s:s, s:s}", "id", ids[0], "kind", "dump"), NULL,
                            &fixture_err));
     snprintf(folder, sizeof(folder), "%s/r/shop/dumps/%s", fixture_root, ids[0]);
-    assert_int_equal(nftw(folder, fixture_remove, 16, FTW_DEPTH | FTW_PHYS), 0);
+    assert_int_equal(remove_tree(folder), 0);
     report = run(repository, 1, 0);
     assert_int_equal(verify_result(&report), VERIFY_PASS);
     assert_int_equal(report.proved, BACKUPS - 1);
     verify_report_clear(&report);
     /* One that vanishes whole is told once: then nothing of it is left to be told of. */
     snprintf(folder, sizeof(folder), "%s/r/shop/dumps/%s", fixture_root, ids[1]);
-    assert_int_equal(nftw(folder, fixture_remove, 16, FTW_DEPTH | FTW_PHYS), 0);
+    assert_int_equal(remove_tree(folder), 0);
     report = run(repository, 1, 0);
     assert_fault(&report, 1, "manifest.json", "it is not there");
     report = run(repository, 1, 0);

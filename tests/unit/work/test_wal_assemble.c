@@ -58,7 +58,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    return nftw(fixture_root, fixture_remove, 16, FTW_DEPTH | FTW_PHYS);
+    return remove_tree(fixture_root);
 }
 
 static void assert_file(const char *name, const char *expected, size_t given)

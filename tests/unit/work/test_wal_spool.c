@@ -1,7 +1,6 @@
 /* The spool of segments fetched ahead: what is damaged, cut or of another recovery is not served.
  */
 #include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,6 +13,7 @@
 #include "base/file.h"
 #include "store/sha256.h"
 #include "work/wal_spool.h"
+#include "remove_tree.h"
 
 static char root[64], folder[AHEAD_PATH_MAX], destination[128];
 static char URL[] = "file:///srv/x", CLUSTER[] = "shop";
@@ -31,18 +31,10 @@ static int setup(void **state)
     return wal_spool_open(&policy, root, "42", root, folder, NULL);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 static int teardown(void **state)
 {
     (void)state;
-    return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return remove_tree(root);
 }
 
 static struct wal_name segment(const char *text)

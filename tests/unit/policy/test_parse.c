@@ -387,6 +387,22 @@ static void test_size_limits(void **state)
     buf_clear(&text);
 }
 
+/* The one policy whose jobs are run by hand is told so, a line for each. */
+static bool is_by_hand(const char *file, const char *lines)
+{
+    static const char WARNING[] = "it runs by hand only\n";
+    if (strcmp(file, "consolidation.yaml") != 0)
+        return false;
+    for (const char *end; *lines; lines = end + 1) {
+        end = strchr(lines, '\n');
+        size_t length = (size_t)(end - lines) + 1;
+        if (length < strlen(WARNING) ||
+            strncmp(end + 1 - strlen(WARNING), WARNING, strlen(WARNING)) != 0)
+            return false;
+    }
+    return true;
+}
+
 /* Every policy that people are told to copy is good, without warnings, whatever is set. */
 static void test_shipped(void **state)
 {
@@ -403,7 +419,7 @@ static void test_shipped(void **state)
         snprintf(path, sizeof(path), "%s/policies/%s", SOURCE_DIR, entry->d_name);
         assert_int_equal(file_read(path, &text, &err), 0);
         struct policy *policy = case_parse(buf_text(&text), &lines);
-        if (!policy || lines.length)
+        if (!policy || (lines.length && !is_by_hand(entry->d_name, buf_text(&lines))))
             fail_msg("%s:\n%s", path, buf_text(&lines));
         assert_false(policy->holds_password);
         policy_free(policy);

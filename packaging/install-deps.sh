@@ -3,6 +3,7 @@
 #
 #     sh packaging/install-deps.sh            everything
 #     sh packaging/install-deps.sh --run      only what a built pgcairn needs
+#     sh packaging/install-deps.sh --build    only what building it and its package needs
 #     sh packaging/install-deps.sh --list     print the package names and do nothing
 #
 # Needs root, or a user who may use sudo; needs neither when everything is there already, which
@@ -19,22 +20,23 @@ fi
 run_packages="libpq5 libarchive13$renamed libcurl4$renamed libexpat1 libyaml-0-2 libjansson4 libsqlite3-0
     libssl3$renamed zlib1g
     libmicrohttpd12$renamed postgresql-client-$postgresql tzdata ca-certificates"
-build_packages="gcc clang cmake ninja-build pkg-config libc6-dev libpq-dev libarchive-dev
+build_packages="gcc cmake ninja-build pkg-config dpkg-dev file libc6-dev libpq-dev libarchive-dev
     libyaml-dev libjansson-dev libsqlite3-dev libssl-dev libcurl4-openssl-dev libexpat1-dev zlib1g-dev
-    libmicrohttpd-dev libcmocka-dev"
-test_packages="postgresql-$postgresql postgresql-contrib postgresql-$postgresql-cron $vector pgbouncer zstd tar python3 python3-pytest python3-pytest-xdist
-    curl openssl ceph-mon ceph-osd radosgw ceph-common
-    clang-format procps util-linux prometheus $old_zones"
+    libmicrohttpd-dev"
+test_packages="postgresql-$postgresql postgresql-contrib postgresql-$postgresql-cron $vector pgbouncer zstd tar python3 python3-pytest python3-pytest-xdist python3-yaml
+    clang libcmocka-dev curl openssl ceph-mon ceph-osd radosgw ceph-common
+    clang-format procps util-linux systemd mandoc prometheus $old_zones"
 
 case "${1:-}" in
 "") packages="$run_packages $build_packages $test_packages" ;;
 --run) packages="$run_packages" ;;
+--build) packages="$build_packages" ;;
 --list)
     printf '%s\n' $run_packages $build_packages $test_packages
     exit 0
     ;;
 *)
-    echo "usage: install-deps.sh [--run | --list]" >&2
+    echo "usage: install-deps.sh [--run | --build | --list]" >&2
     exit 2
     ;;
 esac

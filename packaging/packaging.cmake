@@ -23,8 +23,9 @@ install(FILES ${policies} DESTINATION share/doc/pgcairn/examples/policies)
 install(FILES ${CMAKE_SOURCE_DIR}/README.md DESTINATION share/doc/pgcairn)
 install(FILES ${PGCAIRN_PACKAGING}/README.md DESTINATION share/doc/pgcairn RENAME README.Debian)
 
-# The rest is for a system, not for a prefix of somebody's own.
-if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
+# What is for a system, not for a prefix of somebody's own.
+option(PGCAIRN_SYSTEM "Install units, folders and what else the Debian package needs" OFF)
+if(PGCAIRN_SYSTEM)
     set(units ${PGCAIRN_PACKAGING}/systemd)
     install(FILES ${units}/pgcairn.service ${units}/pgcairn-run@.service
         DESTINATION /lib/systemd/system)

@@ -1,10 +1,26 @@
 #include "base/state.h"
 
+#include <pwd.h>
 #include <string.h>
+
+enum { PASSWD_BYTES = 4096 };
+
+/* Services of PostgreSQL may have no HOME: Debian's pg_ctlcluster starts one without. */
+static const char *home_folder(char entry[PASSWD_BYTES])
+{
+    const char *home = getenv("HOME");
+    struct passwd passwd, *found = NULL;
+    if (home && home[0])
+        return home;
+    if (getpwuid_r(geteuid(), &passwd, entry, PASSWD_BYTES, &found) != 0 || !found)
+        return NULL;
+    return passwd.pw_dir;
+}
 
 char *state_user_folder(void)
 {
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    char entry[PASSWD_BYTES];
+    const char *state = getenv("XDG_STATE_HOME"), *home = home_folder(entry);
     char *folder = NULL;
     if (state && state[0] == '/')
         return asprintf(&folder, "%s/pgcairn", state) < 0 ? NULL : folder;

@@ -1,7 +1,8 @@
 /*
  * Where this program keeps what it remembers on a machine: $STATE_DIRECTORY (systemd; its first
  * path), else /var/lib/pgcairn for root and for who may write there, else the user's own
- * $XDG_STATE_HOME/pgcairn or ~/.local/state/pgcairn. The folder need not exist.
+ * $XDG_STATE_HOME/pgcairn or ~/.local/state/pgcairn; ~ is $HOME, or without it what the system
+ * knows of the user. The folder need not exist.
  */
 #ifndef PGCAIRN_BASE_STATE_H
 #define PGCAIRN_BASE_STATE_H

@@ -134,6 +134,19 @@ static void offer_commands(const struct line *line)
         offer(line, "help", "the options and examples of a command");
 }
 
+/* What the usage says of its value, "dump|snapshot|wal", is more than the word of the row. */
+static void offer_value(const struct line *line, const struct command *command,
+                        const struct command_option *option)
+{
+    char given[64], kind[KIND_MAX];
+    snprintf(given, sizeof(given), "--%s ", option->name);
+    const char *at = strstr(command->usage, given);
+    if (at)
+        at += strlen(given);
+    snprintf(kind, sizeof(kind), "%.*s", at ? (int)strcspn(at, " ]") : 0, at ? at : "");
+    offer_kind(line, strchr(kind, '|') ? kind : option->argument);
+}
+
 static void offer_arguments(const struct line *line, const struct command *command, int name_words)
 {
     int position = 0;
@@ -149,7 +162,7 @@ static void offer_arguments(const struct line *line, const struct command *comma
         position += !is_value && (only_words || line->words[i][0] != '-');
     }
     if (option)
-        offer_kind(line, option->argument);
+        offer_value(line, command, option);
     else if (line->current[0] == '-' && !only_words)
         offer_options(line, command->options);
     else {

@@ -65,41 +65,42 @@ enum metric_source {
       "1 while the journal can be read, and the daemon can write it; 0 while not.")                \
     X(ALARMS, "alarms", METRIC_GAUGE, FROM_JOURNAL, "kind",                                        \
       "Alarms of `pgcairn status`: failing, missed, stale, daemon.")                               \
-    X(JOB_INFO, "job_info", METRIC_GAUGE, FROM_JOURNAL, "cluster job type schedule",               \
+    X(JOB_INFO, "job_info", METRIC_GAUGE, FROM_JOURNAL, "cluster job_name type schedule",          \
       "1, with the type and the schedule of each job of the policies.")                            \
     X(JOB_LAST_SUCCESS, "job_last_success_timestamp_seconds", METRIC_GAUGE, FROM_JOURNAL,          \
-      "cluster job", "When the last run that did its work ended.")                                 \
-    X(JOB_LAST_END, "job_last_end_timestamp_seconds", METRIC_GAUGE, FROM_JOURNAL, "cluster job",   \
-      "When the last run ended, however it did.")                                                  \
-    X(JOB_LAST_OK, "job_last_ok", METRIC_GAUGE, FROM_JOURNAL, "cluster job",                       \
+      "cluster job_name", "When the last run that did its work ended.")                            \
+    X(JOB_LAST_END, "job_last_end_timestamp_seconds", METRIC_GAUGE, FROM_JOURNAL,                  \
+      "cluster job_name", "When the last run ended, however it did.")                              \
+    X(JOB_LAST_OK, "job_last_ok", METRIC_GAUGE, FROM_JOURNAL, "cluster job_name",                  \
       "1 when the last run did its work or had none to do, 0 when it failed, was interrupted or "  \
       "skipped.")                                                                                  \
-    X(JOB_LAST_OUTCOME, "job_last_outcome", METRIC_GAUGE, FROM_JOURNAL, "cluster job outcome",     \
+    X(JOB_LAST_OUTCOME, "job_last_outcome", METRIC_GAUGE, FROM_JOURNAL,                            \
+      "cluster job_name outcome",                                                                  \
       "1, with the outcome of the last run: done, failed, skipped, not_mine, interrupted.")        \
-    X(JOB_LAST_DURATION, "job_last_duration_seconds", METRIC_GAUGE, FROM_JOURNAL, "cluster job",   \
-      "How long the last run that did its work took.")                                             \
-    X(JOB_LAST_SOURCE, "job_last_source_bytes", METRIC_GAUGE, FROM_JOURNAL, "cluster job",         \
+    X(JOB_LAST_DURATION, "job_last_duration_seconds", METRIC_GAUGE, FROM_JOURNAL,                  \
+      "cluster job_name", "How long the last run that did its work took.")                         \
+    X(JOB_LAST_SOURCE, "job_last_source_bytes", METRIC_GAUGE, FROM_JOURNAL, "cluster job_name",    \
       "Bytes that the last run that did its work read.")                                           \
-    X(JOB_LAST_STORED, "job_last_stored_bytes", METRIC_GAUGE, FROM_JOURNAL, "cluster job",         \
+    X(JOB_LAST_STORED, "job_last_stored_bytes", METRIC_GAUGE, FROM_JOURNAL, "cluster job_name",    \
       "Bytes that the last run that did its work stored.")                                         \
-    X(JOB_NEXT, "job_next_timestamp_seconds", METRIC_GAUGE, FROM_JOURNAL, "cluster job",           \
+    X(JOB_NEXT, "job_next_timestamp_seconds", METRIC_GAUGE, FROM_JOURNAL, "cluster job_name",      \
       "The next due instant.")                                                                     \
-    X(JOB_PERIOD, "job_period_seconds", METRIC_GAUGE, FROM_JOURNAL, "cluster job",                 \
+    X(JOB_PERIOD, "job_period_seconds", METRIC_GAUGE, FROM_JOURNAL, "cluster job_name",            \
       "The longest span between the last two due instants and the next.")                          \
-    X(JOB_RUNNING, "job_running", METRIC_GAUGE, FROM_JOURNAL, "cluster job",                       \
+    X(JOB_RUNNING, "job_running", METRIC_GAUGE, FROM_JOURNAL, "cluster job_name",                  \
       "1 while it runs, 0 while not.")                                                             \
     X(JOB_RUNNING_SINCE, "job_running_since_timestamp_seconds", METRIC_GAUGE, FROM_JOURNAL,        \
-      "cluster job", "When the run that goes on was started; absent while none does.")             \
-    X(JOB_PROGRESS, "job_progress_ratio", METRIC_GAUGE, FROM_JOURNAL, "cluster job",               \
+      "cluster job_name", "When the run that goes on was started; absent while none does.")        \
+    X(JOB_PROGRESS, "job_progress_ratio", METRIC_GAUGE, FROM_JOURNAL, "cluster job_name",          \
       "How far the present phase of the run that goes on is, 0 to 1; absent while not known.")     \
-    X(JOB_RUNS, "job_runs_total", METRIC_COUNTER, FROM_JOURNAL, "cluster job outcome",             \
+    X(JOB_RUNS, "job_runs_total", METRIC_COUNTER, FROM_JOURNAL, "cluster job_name outcome",        \
       "Runs that ended, by outcome, since the journal was begun; of skipped ones those that were " \
       "not missed.")                                                                               \
-    X(JOB_MISSED, "job_missed_total", METRIC_COUNTER, FROM_JOURNAL, "cluster job",                 \
+    X(JOB_MISSED, "job_missed_total", METRIC_COUNTER, FROM_JOURNAL, "cluster job_name",            \
       "Absences of the daemon in which due instants passed that were not made up.")                \
-    X(JOB_RETRIES, "job_retries_total", METRIC_COUNTER, FROM_JOURNAL, "cluster job",               \
+    X(JOB_RETRIES, "job_retries_total", METRIC_COUNTER, FROM_JOURNAL, "cluster job_name",          \
       "Attempts beyond the first.")                                                                \
-    X(JOB_STORED, "job_stored_bytes_total", METRIC_COUNTER, FROM_JOURNAL, "cluster job",           \
+    X(JOB_STORED, "job_stored_bytes_total", METRIC_COUNTER, FROM_JOURNAL, "cluster job_name",      \
       "Bytes stored by all runs.")                                                                 \
     X(FACTS_UP, "facts_up", METRIC_GAUGE, FROM_GATHERING, "cluster source",                        \
       "1 when the last gathering could read that source (repository, server, wal, audit), 0 when " \
@@ -114,7 +115,7 @@ enum metric_source {
       "Gatherings that came to nothing (killed, timed out), since the daemon was started.")        \
     X(BACKUPS, "backups", METRIC_GAUGE, FROM_REPOSITORY, "cluster kind state",                     \
       "Backups by kind (dump, snapshot) and state (good, damaged, running, garbage, unknown...).") \
-    X(JOB_BACKUPS, "job_backups", METRIC_GAUGE, FROM_REPOSITORY, "cluster job",                    \
+    X(JOB_BACKUPS, "job_backups", METRIC_GAUGE, FROM_REPOSITORY, "cluster job_name",               \
       "Good backups of a job.")                                                                    \
     X(STORED_BYTES, "stored_bytes", METRIC_GAUGE, FROM_REPOSITORY, "cluster kind",                 \
       "Bytes that the repository holds, by kind: dump, snapshot, wal.")                            \
@@ -170,10 +171,10 @@ enum metric_source {
       "cluster control severity status", "1 for each control that is FAIL, UNKNOWN or WARN.")      \
     X(AUDIT_OK, "audit_ok", METRIC_GAUGE, FROM_AUDIT, "cluster",                                   \
       "1 when no control failed and none is unknown, 0 when not.")                                 \
-    X(DRILL_LAST_OK, "drill_last_ok", METRIC_GAUGE, FROM_AUDIT, "cluster job",                     \
+    X(DRILL_LAST_OK, "drill_last_ok", METRIC_GAUGE, FROM_AUDIT, "cluster job_name",                \
       "1 when the last drill of a job passed by its evidence, 0 when not.")                        \
-    X(DRILL_LAST_DURATION, "drill_last_duration_seconds", METRIC_GAUGE, FROM_AUDIT, "cluster job", \
-      "How long the restore of the last drill of a job took.")                                     \
+    X(DRILL_LAST_DURATION, "drill_last_duration_seconds", METRIC_GAUGE, FROM_AUDIT,                \
+      "cluster job_name", "How long the restore of the last drill of a job took.")                 \
     X(STRAY_BYTES, "stray_bytes", METRIC_GAUGE, FROM_AUDIT, "cluster",                             \
       "Bytes in the repository that belong to nothing.")
 

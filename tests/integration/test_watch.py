@@ -49,7 +49,7 @@ def test_metrics_of_a_cluster(workspace, database):
     run = ws.run("metrics", "--audit", expect=0)
     print(run.out)
     seen = parse(run.out)
-    job = 'cluster="demo",job="nightly"'
+    job = 'cluster="demo",job_name="nightly"'
     assert seen["pgcairn_job_last_ok"] == {job: 1}
 
 

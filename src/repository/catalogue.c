@@ -75,28 +75,45 @@ static int mind_evidence(struct facts *facts, const struct error *reason, struct
     return 0;
 }
 
-/* Without a proof that can be read nothing tells which backups have a fault. */
-static int read_proof(struct repository *repository, struct facts *facts, struct error *err)
+static int read_proof(struct repository *repository, const json_t *newest, struct facts *facts,
+                      struct error *err)
 {
     _cleanup_(proof_clear) struct proof proof = {0};
-    struct error reason = ERROR_NONE;
-    if (proof_read(repository, &proof, &reason) == 0)
+    int rc = proof_read_listed(repository, newest, &proof, err);
+    if (!rc)
         proof_apply(&proof, facts);
-    return mind_evidence(facts, &reason, err);
+    return rc;
 }
 
 /* Which backups have passed a drill, by the newest record of one. */
-static int read_drills(struct repository *repository, struct facts *facts, struct error *err)
+static int read_drills(struct repository *repository, const json_t *newest, struct facts *facts,
+                       struct error *err)
 {
     _cleanup_(json_release) json_t *record = NULL;
-    struct error reason = ERROR_NONE;
     int64_t number;
-    int rc = evidence_find_newest(repository, "drill", &number, &record, &reason);
+    int rc = evidence_read_listed(repository, newest, "drill", &number, &record, err);
     const json_t *passed = json_object_get(json_object_get(record, "body"), "passed");
     for (size_t i = 0; !rc && i < facts->backup_count; i++)
         if (json_object_get(passed, facts->backups[i].id))
-            rc = json_take_instant(passed, facts->backups[i].id, &facts->backups[i].drilled_us,
-                                   &reason);
+            rc =
+                json_take_instant(passed, facts->backups[i].id, &facts->backups[i].drilled_us, err);
+    return rc;
+}
+
+/* Without a proof that can be read nothing tells which backups have a fault. */
+static int read_evidence(struct repository *repository, struct facts *facts, struct error *err)
+{
+    _cleanup_(json_release) json_t *newest = NULL;
+    struct error reason = ERROR_NONE;
+    int rc = evidence_read_newest(repository, &newest, &reason);
+    if (rc)
+        return mind_evidence(facts, &reason, err);
+    read_proof(repository, newest, facts, &reason);
+    rc = mind_evidence(facts, &reason, err);
+    if (rc)
+        return rc;
+    reason = ERROR_NONE;
+    read_drills(repository, newest, facts, &reason);
     return mind_evidence(facts, &reason, err);
 }
 
@@ -115,9 +132,7 @@ int catalogue_read(struct repository *repository, int64_t now_us, struct facts *
     if (!rc)
         rc = hold_read_all(repository, &facts, err);
     if (!rc && facts.backup_count)
-        rc = read_proof(repository, &facts, err);
-    if (!rc && facts.backup_count)
-        rc = read_drills(repository, &facts, err);
+        rc = read_evidence(repository, &facts, err);
     look_clear(&reading.look);
     if (rc)
         facts_clear(&facts);

@@ -124,24 +124,38 @@ static int gather_newest(const struct repository *repository, int64_t number, bo
     return 0;
 }
 
-int evidence_find_newest(struct repository *repository, const char *type, int64_t *ret_number,
-                         json_t **ret_record, struct error *err)
+int evidence_read_newest(struct repository *repository, json_t **ret_newest, struct error *err)
 {
     _cleanup_(json_release) json_t *newest = json_object();
     int64_t tip = 0;
     int rc = newest ? find_tip(repository, &tip, err) : error_no_memory(err);
     if (!rc)
         rc = gather_newest(repository, tip, false, newest, err);
-    if (rc)
-        return rc;
+    if (!rc)
+        *ret_newest = json_incref(newest);
+    return rc;
+}
+
+int evidence_read_listed(const struct repository *repository, const json_t *newest,
+                         const char *type, int64_t *ret_number, json_t **ret_record,
+                         struct error *err)
+{
     int64_t number = json_number(newest, type);
     json_t *record = NULL;
-    rc = number > 0 ? evidence_read(repository, number, &record, err) : 0;
+    int rc = number > 0 ? evidence_read(repository, number, &record, err) : 0;
     if (rc)
         return rc;
     *ret_number = number;
     *ret_record = record;
     return 0;
+}
+
+int evidence_find_newest(struct repository *repository, const char *type, int64_t *ret_number,
+                         json_t **ret_record, struct error *err)
+{
+    _cleanup_(json_release) json_t *newest = NULL;
+    int rc = evidence_read_newest(repository, &newest, err);
+    return rc ? rc : evidence_read_listed(repository, newest, type, ret_number, ret_record, err);
 }
 
 int evidence_read_tip(struct repository *repository, struct evidence_tip *ret_tip,

@@ -39,6 +39,13 @@ int evidence_read(const struct repository *repository, int64_t number, json_t **
 int evidence_find_newest(struct repository *repository, const char *type, int64_t *ret_number,
                          json_t **ret_record, struct error *err);
 
+/* The same in two steps, for who asks for several types: {TYPE: NUMBER} of all, then one of them.
+ */
+int evidence_read_newest(struct repository *repository, json_t **ret_newest, struct error *err);
+int evidence_read_listed(const struct repository *repository, const json_t *newest,
+                         const char *type, int64_t *ret_number, json_t **ret_record,
+                         struct error *err);
+
 int evidence_read_tip(struct repository *repository, struct evidence_tip *ret_tip,
                       struct error *err);
 

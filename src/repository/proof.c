@@ -278,9 +278,17 @@ static int read_proof(struct repository *repository, int64_t number, json_t *las
 
 int proof_read(struct repository *repository, struct proof *ret_proof, struct error *err)
 {
+    _cleanup_(json_release) json_t *newest = NULL;
+    int rc = evidence_read_newest(repository, &newest, err);
+    return rc ? rc : proof_read_listed(repository, newest, ret_proof, err);
+}
+
+int proof_read_listed(struct repository *repository, const json_t *newest, struct proof *ret_proof,
+                      struct error *err)
+{
     json_t *record = NULL;
     int64_t number = 0;
-    int rc = evidence_find_newest(repository, TYPE, &number, &record, err);
+    int rc = evidence_read_listed(repository, newest, TYPE, &number, &record, err);
     if (!rc)
         rc = pass_over_remains(repository, &number, &record, err);
     return rc ? rc : read_proof(repository, number, record, ret_proof, err);

@@ -57,6 +57,9 @@ struct proof {
 };
 
 int proof_read(struct repository *repository, struct proof *ret_proof, struct error *err);
+/* newest: of evidence_read_newest(). */
+int proof_read_listed(struct repository *repository, const json_t *newest, struct proof *ret_proof,
+                      struct error *err);
 int proof_read_all(struct repository *repository, struct proof *ret_proof, struct error *err);
 void proof_clear(struct proof *proof);
 

@@ -1,5 +1,6 @@
 /* The repository, as the jobs will use it: each right is tried by itself with one small object, for
  * each has its own cure; then a bucket's settings are held against the policy. */
+#include "work/bucket_rules.h"
 #include "work/checking.h"
 
 #include <string.h>
@@ -158,22 +159,6 @@ static void note_untried(struct probe *probe)
 /* -- the bucket ---------------------------------------------------------------------------------
  */
 
-static void copy_rules(const struct store_traits *traits, struct facts_rule *rules)
-{
-    for (size_t i = 0; i < traits->rule_count; i++) {
-        const struct store_rule *rule = &traits->rules[i];
-        rules[i] = (struct facts_rule){.id = rule->id,
-                                       .prefix = rule->prefix,
-                                       .is_enabled = rule->enabled,
-                                       .is_filtered = rule->is_filtered,
-                                       .expire_days = rule->expire_days,
-                                       .noncurrent_days = rule->noncurrent_days,
-                                       .abort_days = rule->abort_days,
-                                       .transition_days = rule->transition_days,
-                                       .storage_class = rule->storage_class};
-    }
-}
-
 static void judge(const struct probe *probe, const struct facts_bucket *bucket)
 {
     const struct policy *policy = probe->checking->policy;
@@ -236,7 +221,8 @@ static void check_bucket(const struct probe *probe)
         .rules_problem = traits.rules_problem,
     };
     if (rules) {
-        copy_rules(&traits, rules);
+        for (size_t i = 0; i < traits.rule_count; i++)
+            rules[i] = bucket_rule(&traits.rules[i]);
         judge(probe, &bucket);
     } else {
         error_no_memory(&error);

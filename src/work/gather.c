@@ -6,6 +6,7 @@
 #include "repository/catalogue.h"
 #include "repository/manifest.h"
 #include "repository/wal.h"
+#include "work/bucket_rules.h"
 #include "work/open_repository.h"
 #include "work/work.h"
 
@@ -129,16 +130,11 @@ static int copy_rules(const struct store_traits *traits, struct facts_bucket *bu
     if (!bucket->rules)
         return error_no_memory(err);
     for (size_t i = 0; i < traits->rule_count; i++) {
-        const struct store_rule *rule = &traits->rules[i];
-        bucket->rules[i] = (struct facts_rule){.id = own(rule->id, &failed),
-                                               .prefix = own(rule->prefix, &failed),
-                                               .is_enabled = rule->enabled,
-                                               .is_filtered = rule->is_filtered,
-                                               .expire_days = rule->expire_days,
-                                               .noncurrent_days = rule->noncurrent_days,
-                                               .abort_days = rule->abort_days,
-                                               .transition_days = rule->transition_days,
-                                               .storage_class = own(rule->storage_class, &failed)};
+        struct facts_rule rule = bucket_rule(&traits->rules[i]);
+        rule.id = own(rule.id, &failed);
+        rule.prefix = own(rule.prefix, &failed);
+        rule.storage_class = own(rule.storage_class, &failed);
+        bucket->rules[i] = rule;
         bucket->rule_count++;
     }
     return failed ? error_no_memory(err) : 0;

@@ -167,6 +167,7 @@ static const char *const SETTINGS[] = {
     "cluster_name=pgcairn drill",
     "shared_buffers=128MB",
     "huge_pages=try",
+    "dynamic_shared_memory_type=mmap", /* in its data directory: /dev/shm may be small, or not be */
     "logging_collector=on",
     "log_destination=stderr",
     "log_filename=server.log",

@@ -131,6 +131,15 @@ static json_t *way_back_json(const struct telling *telling, const struct guard_r
     return list;
 }
 
+/* The terminal is the command's from here on. */
+static void tell_start(const struct guard_report *report, void *context)
+{
+    const struct telling *telling = context;
+    progress_end(telling->progress);
+    log_line(LOG_INFO, "dump %s is proved and held; running: %s", report->backup_id,
+             report->command);
+}
+
 static bool has_job(const struct policy *policy, enum job_type type)
 {
     for (size_t i = 0; i < policy->job_count; i++)
@@ -352,6 +361,7 @@ static int run(const struct globals *globals, const struct arguments *arguments,
     _cleanup_(guard_report_clear) struct guard_report report = {0};
     char holder[256];
     struct guard_request request = {.holder = holder,
+                                    .starting = tell_start,
                                     .failed = tell_failure,
                                     .progress = show_progress,
                                     .notice = show_notice,

@@ -136,6 +136,27 @@ static void read_stamps_after(struct guarding *guarding)
     }
 }
 
+/* Two at once would each dump the other's halves, and put them back. Ends with our session. */
+static int exclude_others(struct guarding *guarding, struct error *err)
+{
+    for (size_t i = 0; i < guarding->databases.count; i++) {
+        _cleanup_(pg_result_freep) PGresult *result = NULL;
+        const char *name = guarding->databases.items[i].name;
+        int rc = pg_query(guarding->conn, &result, err,
+                          "select pg_catalog.pg_try_advisory_lock(pg_catalog.hashtext('pgcairn "
+                          "guard'), pg_catalog.hashtext($1))",
+                          name, NULL);
+        if (rc)
+            return rc;
+        if (pg_boolean(result, 0, 0))
+            continue;
+        error_set(err, ERR_BUSY, "another guard is at work on database \"%s\"", name);
+        return error_hint(err, "wait for its command to end: two migrations at once have no way "
+                               "back");
+    }
+    return 0;
+}
+
 static int look(struct guarding *guarding, struct error *err)
 {
     const struct guard_request *request = guarding->request;
@@ -150,6 +171,8 @@ static int look(struct guarding *guarding, struct error *err)
         rc = work_list_databases(request->policy, guarding->conn, &guarding->databases, err);
     if (!rc && request->database)
         rc = keep_named(guarding, err);
+    if (!rc && !request->dry_run)
+        rc = exclude_others(guarding, err);
     if (!rc)
         rc = read_stamps_before(guarding, err);
     if (!rc && request->restore_on_failure)
@@ -319,6 +342,8 @@ static void go_back(struct guarding *guarding, struct error *err)
 static int run_guarded(struct guarding *guarding, struct error *err)
 {
     const struct guard_request *request = guarding->request;
+    if (request->starting)
+        request->starting(guarding->report, request->context);
     int rc = guard_command(guarding, err);
     if (guarding->report->started_us == INSTANT_NONE) {
         release_hold(guarding, err);
@@ -331,9 +356,12 @@ static int run_guarded(struct guarding *guarding, struct error *err)
     read_stamps_after(guarding);
     if (rc && request->failed)
         request->failed(guarding->report, request->context);
-    if (rc && request->restore_on_failure)
-        go_back(guarding, err);
     record(guarding);
+    if (rc && request->restore_on_failure) {
+        go_back(guarding, err);
+        if (guarding->report->is_restored)
+            record(guarding);
+    }
     return rc;
 }
 

@@ -15,6 +15,8 @@
  * ended); the old one is kept as NAME_broken_xxxx. What would keep that from working is looked for
  * before the dump. Rows that others wrote since the dump are in the kept one only.
  *
+ * One guard at a time works on a database, by an advisory lock of its session: ERR_BUSY.
+ *
  * Memory: that of a dump, then that of a restore. One call in a process: it handles signals.
  */
 #ifndef PGCAIRN_WORK_GUARD_H
@@ -54,7 +56,9 @@ struct guard_request {
     bool terminate;        /* sessions that are in the way of going back */
     bool output_to_stderr; /* of the command */
     bool dry_run;          /* look at everything, do nothing */
-    /* Called once when the command has failed, before anything is put back. May be NULL. */
+    /* Called when the command is about to start; and once it has failed, before anything is put
+     * back. May be NULL. */
+    void (*starting)(const struct guard_report *report, void *context);
     void (*failed)(const struct guard_report *report, void *context);
     work_progress_function progress;
     work_notice_function notice;

@@ -271,6 +271,19 @@ time.sleep(60)
 
 
 @one_store
+def test_one_at_a_time(workspace, shop, tmp_path):
+    ws = workspace([shop])
+    wait = f"touch {tmp_path}/begun; while [ -e {tmp_path}/begun ]; do sleep 0.05; done"
+    with ws.start("guard", "demo", "--", "sh", "-c", wait) as first:
+        wait_until((tmp_path / "begun").exists, what="the first runs")
+        assert_error(ws.run("guard", "demo", "--", "touch", tmp_path / "ran", expect=4), "another guard", "not started")
+        assert ws.run("guard", "demo", "--dry-run", "--", "true").rc == 0
+        (tmp_path / "begun").unlink()
+        first.wait()
+    assert not (tmp_path / "ran").exists()
+
+
+@one_store
 def test_stopped_before_the_command(workspace, shop, server, tmp_path):
     """A signal while the dump waits for a lock: the command does not start."""
     ws = workspace([shop])

@@ -74,8 +74,8 @@ static int add_line(struct strv *lines, struct buf *line, struct error *err)
 static int add_renames(struct strv *lines, const char *name, const char *lot, struct error *err)
 {
     return strv_addf(lines, err,
-                     "alter database \"%s\" rename to \"%s_broken_%s\"; alter database "
-                     "\"%s_restored_%s\" rename to \"%s\";",
+                     "begin; alter database \"%s\" rename to \"%s_broken_%s\"; alter database "
+                     "\"%s_restored_%s\" rename to \"%s\"; commit;",
                      name, name, lot, name, lot, name);
 }
 

@@ -38,6 +38,45 @@ def test_links(document):
             assert (document.parent / target).exists(), f"{document}: nothing is at {target}"
 
 
+# ---- calls of pgcairn, wherever they stand ----
+
+CALL = re.compile(r"(?<![\w/.-])pgcairn((?: -c \S+| --json| -q| -v)*) ([a-z][^`\n\"]*)")
+PLACES = [*DOCUMENTS, *sorted(TOP.glob("policies/*.yaml")), *sorted(TOP.glob("contrib/migrations/*/*"))]
+
+
+@pytest.fixture(scope="module")
+def command_options():
+    commands = run_pgcairn("--json", "reference", "commands").json["commands"]
+    return {c["name"]: {f"-{'' if len(o['name']) == 1 else '-'}{o['name']}" for o in c["options"]} for c in commands}
+
+
+def find_command(words, known):
+    for count in (3, 2, 1):
+        if " ".join(words[:count]) in known:
+            return " ".join(words[:count])
+    return None
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda d: str(d.relative_to(TOP)))
+def test_calls(place, command_options):
+    """In code, a call of pgcairn names a command that there is, with options that it has."""
+    groups = {name.split()[0] for name in command_options} | {"help"}
+    for line in place.read_text().splitlines():
+        is_code = place.suffix != ".md" or line.startswith("    ")
+        for _, rest in CALL.findall(line if is_code else " ".join(re.findall(r"`(pgcairn[^`]*)`", line))):
+            words = re.split(r" -- | \| | \|\| | > |#", rest)[0].split()
+            if not words or words[0] not in groups or words[0] == "help":
+                assert not words or words[0] in groups or place.suffix != ".md" or not is_code, line
+                continue
+            name = find_command(words, command_options)
+            if not name and len(words) == 1:
+                continue  # the name of a group
+            assert name, f"{place}: no command: {line}"
+            for word in words:
+                if word.startswith("-") and len(word) > 1 and word != "--help":
+                    assert word.split("=")[0].rstrip(",.;:)") in command_options[name], f"{place}: {name} has no {word}: {line}"
+
+
 # ---- the operations guide, run ----
 
 STEPS = re.compile(r"^ *```sh\n(.*?)^ *```|<!-- test:(.*?)-->", re.DOTALL | re.MULTILINE)

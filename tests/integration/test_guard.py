@@ -90,7 +90,7 @@ def test_failure_says_how_to_go_back(workspace, shop, psql, server):
     assert server.value(shop, "select count(*) from orders") == "100", "half applied, and left so"
     # Its own words, as they stand, bring the database back.
     restore = next(line for line in run.err.splitlines() if "restore dump" in line).strip()
-    renames = next(line for line in run.err.splitlines() if line.strip().startswith("alter database")).strip()
+    renames = next(line for line in run.err.splitlines() if line.strip().startswith("begin; alter database")).strip()
     folder = os.path.dirname(BINARY)
     subprocess.run(["sh", "-c", restore], check=True, cwd=ws.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                    env=clean_environment(**ws.environment(), PATH=f"{folder}:{os.environ['PATH']}"))

@@ -5,6 +5,7 @@
 #include "command/commands.h"
 
 static const struct command_option OPTIONS[] = {
+    {"max-running", OPTION_TEXT, "N", "how many runs at a time, those of wal jobs left aside (16)"},
     {"drain", OPTION_TEXT, "DURATION", "how long runs may go on after SIGTERM (30s)"},
     {"listen", OPTION_TEXT, "ADDRESS:PORT",
      "show status page, /metrics, /healthz and /readyz there ($PGCAIRN_LISTEN)"},
@@ -38,6 +39,12 @@ static int command_daemon(const struct globals *globals, const struct arguments 
     int rc = drain ? duration_parse(drain, &options.drain_us, err) : 0;
     if (rc)
         return error_prefix(err, "--drain");
+    const char *most = argument_text(arguments, "max-running");
+    int64_t max_running = 0;
+    rc = most ? number_parse(most, "--max-running", 1, DAEMON_RUNNING_MOST, &max_running, err) : 0;
+    if (rc)
+        return rc;
+    options.max_running = (int)max_running;
     rc = gather ? duration_parse(gather, &options.gather_us, err) : 0;
     if (rc)
         return error_prefix(err, "--gather-every");
@@ -51,7 +58,7 @@ static int command_daemon(const struct globals *globals, const struct arguments 
 
 const struct command COMMAND_DAEMON = {
     .name = "daemon",
-    .usage = "[--drain DURATION] [--listen ADDRESS:PORT [--token-file FILE]]",
+    .usage = "[--drain DURATION] [--max-running N] [--listen ADDRESS:PORT [--token-file FILE]]",
     .summary = "run every job of every policy on schedule, in the foreground",
     .examples = "  pgcairn -c /etc/pgcairn/policies daemon\n"
                 "  pgcairn daemon --listen 127.0.0.1:9543 --token-file /etc/pgcairn/token",

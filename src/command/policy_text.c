@@ -125,11 +125,38 @@ static void add_drill(struct buf *out, const struct policy_job *job)
     }
 }
 
+static void add_order(struct buf *out, const struct policy_job *job)
+{
+    char text[DENY_TEXT_MAX];
+    if (job->after.count) {
+        buf_add_text(out, "    after: ");
+        add_list(out, &job->after);
+        buf_addf(out, " # due as %s is: %s %s\n", job->after.items[0], job->schedule_text,
+                 job->timezone);
+    }
+    if (job->groups.count) {
+        buf_add_text(out, "    group: ");
+        add_list(out, &job->groups);
+        buf_add_text(out, "\n");
+    }
+    if (job->deny.count)
+        buf_add_text(out, "    deny:\n");
+    for (size_t i = 0; i < job->deny.count; i++) {
+        const struct deny_window *window = &job->deny.windows[i];
+        deny_text(window, text);
+        char *times = strchr(text, ' ');
+        *times++ = '\0';
+        buf_addf(out, "      - {days: \"%s\", from: \"%.5s\", to: \"%s\", action: %s}\n", text,
+                 times, times + 6, window->skips ? "skip" : "defer");
+    }
+}
+
 static int add_job(struct buf *out, const struct policy_job *job, struct error *err)
 {
     int rc = 0;
     buf_addf(out, "  %s:\n    type: %s\n", job->name, job_type_name(job->type));
-    if (job->schedule) {
+    add_order(out, job);
+    if (job->schedule && job->after.count == 0) {
         buf_add_text(out, "    schedule: ");
         add_quoted(out, job->schedule_text);
         buf_addf(out, "\n    timezone: %s\n", job->timezone);
@@ -152,6 +179,8 @@ static int add_job(struct buf *out, const struct policy_job *job, struct error *
     add_duration(out, "    timeout", job->timeout_us);
     add_duration(out, "\n    jitter", job->jitter_us);
     add_duration(out, "\n    lock_wait", job->lock_wait_us);
+    if (job->deadline_us)
+        add_duration(out, "\n    deadline", job->deadline_us);
     buf_addf(out, "\n    on_missed: %s\n    overlap: %s\n", MISSED[job->on_missed],
              OVERLAP[job->overlap]);
     return rc;

@@ -84,10 +84,15 @@ static int say_recovered(const struct journal_run *run, void *context, struct er
 
 static int adopt(const struct journal_run *run, void *context, struct error *err)
 {
+    struct daemon *daemon = context;
     struct task *task = NULL;
     int rc = task_new_adopted(run, &task, err);
-    if (rc)
+    if (!rc)
+        rc = task_join(task, roster_find(daemon->roster, task->identity), err);
+    if (rc) {
+        task_free(task);
         return rc;
+    }
     say(LOG_INFO, task->identity, task->run_id, "runs already (process %d)", (int)run->process.pid);
     return supervise_add(context, task, err);
 }

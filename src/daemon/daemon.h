@@ -16,8 +16,9 @@
 #include "base/strv.h"
 
 enum {
-    DAEMON_TASKS_MAX = 5000,        /* waiting and running */
-    DAEMON_RUNNING_MAX = 16,        /* children at a time */
+    DAEMON_TASKS_MAX = 5000, /* waiting and running */
+    DAEMON_RUNNING_MAX = 16, /* runs at a time, unless told; those of wal jobs left aside */
+    DAEMON_RUNNING_MOST = 200,
     DAEMON_QUEUED_PER_JOB_MAX = 24, /* due instants that wait while an earlier one runs */
 };
 
@@ -30,6 +31,7 @@ enum {
 struct daemon_options {
     const struct strv *policy_paths;
     int64_t drain_us;
+    int max_running;        /* 0: DAEMON_RUNNING_MAX */
     const char *listen;     /* NULL: no status page, no metrics; src/watch/http.h */
     const char *token_file; /* NULL: no token */
     int64_t gather_us;      /* how often repository and server are asked for the metrics */

@@ -23,7 +23,7 @@ static uint64_t hash(const char *text)
     return value;
 }
 
-static int64_t start_of(const struct due_job *job, int64_t due_us)
+static int64_t with_jitter(const struct due_job *job, int64_t due_us)
 {
     if (job->jitter_us <= 0)
         return due_us;
@@ -34,19 +34,50 @@ static int64_t start_of(const struct due_job *job, int64_t due_us)
     return due_us + delay_us;
 }
 
+int64_t due_start(const struct due_job *job, int64_t due_us)
+{
+    int64_t start_us = with_jitter(job, due_us);
+    if (!job->deny || job->deny->count == 0)
+        return start_us;
+    int64_t seconds = start_us / US_PER_SECOND;
+    const struct deny_window *window = deny_at(job->deny, job->zone, seconds);
+    if (!window)
+        return start_us;
+    if (window->skips)
+        return INSTANT_NONE;
+    int64_t end = deny_end(job->deny, job->zone, seconds);
+    return end == CRON_NEVER ? INSTANT_NONE : end * US_PER_SECOND;
+}
+
+/* When something is to be done about it: started, or put on record as denied. */
+static int64_t settle_of(const struct due_job *job, int64_t due_us)
+{
+    int64_t start_us = due_start(job, due_us);
+    return start_us == INSTANT_NONE ? with_jitter(job, due_us) : start_us;
+}
+
 int64_t due_next_start(const struct due_job *job, int64_t accounted_us)
 {
     int64_t due_us = due_next(job, accounted_us);
-    return due_us == INSTANT_NONE ? INSTANT_NONE : start_of(job, due_us);
+    return due_us == INSTANT_NONE ? INSTANT_NONE : settle_of(job, due_us);
 }
 
-/* The newest due instant whose start has come; only the very newest can still be waiting. */
-static int64_t newest_ready(const struct due_job *job, int64_t now_us)
+/* The newest due instant that can be settled. With jitter alone only the very newest can still be
+ * waiting; in a window many, and what is denied among them is settled in its turn. */
+static int64_t newest_ready(const struct due_job *job, int64_t accounted_us, int64_t now_us)
 {
-    int64_t due_us = previous(job, now_us + 1);
-    if (due_us != INSTANT_NONE && start_of(job, due_us) > now_us)
-        due_us = previous(job, due_us);
-    return due_us;
+    int64_t due_us = previous(job, now_us + 1), ready_us = due_us;
+    if (due_us != INSTANT_NONE && settle_of(job, due_us) > now_us)
+        ready_us = previous(job, due_us);
+    if (!job->deny || job->deny->count == 0)
+        return ready_us;
+    for (int i = 0; i < DUE_MISSED_MAX && due_us != INSTANT_NONE && due_us > accounted_us; i++) {
+        int64_t before_us = previous(job, due_us);
+        if (settle_of(job, due_us) > now_us)
+            ready_us = before_us;
+        due_us = before_us;
+    }
+    return ready_us;
 }
 
 /* How many of those that passed are started, in an absence. */
@@ -60,15 +91,16 @@ static size_t starts_after_absence(const struct due_job *job, int64_t newest_us,
     case MISSED_SKIP:
         break;
     }
-    return now_us - start_of(job, newest_us) <= DUE_LATE_US ? 1 : 0;
+    return now_us - settle_of(job, newest_us) <= DUE_LATE_US ? 1 : 0;
 }
 
-static void note_missed(struct due_check *check, int64_t due_us)
+/* They come newest first. */
+static void leave(struct due_left *left, int64_t due_us)
 {
-    if (check->missed == 0)
-        check->last_missed_us = due_us;
-    check->first_missed_us = due_us;
-    check->missed++;
+    if (left->count == 0)
+        left->last_us = due_us;
+    left->first_us = due_us;
+    left->count++;
 }
 
 static void reverse(struct due_check *check)
@@ -80,25 +112,39 @@ static void reverse(struct due_check *check)
     }
 }
 
+/* One that can be settled: is it started, or why not? */
+static void settle(const struct due_job *job, int64_t due_us, int64_t now_us, bool was_absent,
+                   size_t starts, struct due_check *check)
+{
+    int64_t start_us = due_start(job, due_us);
+    bool was_deferred = start_us != INSTANT_NONE && start_us > with_jitter(job, due_us);
+    bool is_one_enough = was_deferred && job->on_missed != MISSED_ALL;
+    if (start_us == INSTANT_NONE)
+        leave(&check->denied, due_us);
+    else if (job->deadline_us > 0 && now_us - start_us > job->deadline_us)
+        leave(&check->late, due_us);
+    else if (is_one_enough && check->count > 0)
+        leave(was_absent ? &check->missed : &check->deferred, due_us);
+    else if (check->count < starts)
+        check->due_us[check->count++] = due_us;
+    else
+        leave(&check->missed, due_us);
+}
+
 void due_check(const struct due_job *job, int64_t accounted_us, int64_t last_look_us,
                int64_t now_us, struct due_check *ret_check)
 {
-    struct due_check check = {.accounted_us = accounted_us,
-                              .first_missed_us = INSTANT_NONE,
-                              .last_missed_us = INSTANT_NONE};
+    struct due_check check = {.accounted_us = accounted_us};
     bool was_absent = last_look_us == INSTANT_NONE || now_us - last_look_us > DUE_LATE_US;
-    int64_t due_us = newest_ready(job, now_us);
+    int64_t due_us = newest_ready(job, accounted_us, now_us);
     check.is_catch_up = was_absent;
     if (due_us != INSTANT_NONE && due_us > accounted_us) {
         size_t starts = was_absent ? starts_after_absence(job, due_us, now_us) : DUE_STARTS_MAX;
         check.accounted_us = due_us;
-        for (; due_us != INSTANT_NONE && due_us > accounted_us && check.missed < DUE_MISSED_MAX;
-             due_us = previous(job, due_us)) {
-            if (check.count < starts)
-                check.due_us[check.count++] = due_us;
-            else
-                note_missed(&check, due_us);
-        }
+        for (int64_t i = 0; i < DUE_MISSED_MAX + DUE_STARTS_MAX && due_us != INSTANT_NONE &&
+                            due_us > accounted_us && check.missed.count < DUE_MISSED_MAX;
+             i++, due_us = previous(job, due_us))
+            settle(job, due_us, now_us, was_absent, starts, &check);
     }
     reverse(&check);
     *ret_check = check;

@@ -14,6 +14,12 @@
  * what becomes of those that passed: one run for all of them, each (the newest DUE_STARTS_MAX), or
  * none but what is hardly late.
  *
+ * What falls into a window of `deny` (cron/deny.h) is started at its end, or not at all. Of what
+ * waited for the end of a window together the newest is started, with on_missed all each.
+ *
+ * Over deadline_us after the instant at which it should have been started (jitter and windows
+ * counted in) it is missed. 0: there is no deadline.
+ *
  * Jitter delays a start, never the due instant: a delay in [0, jitter) that is the same for one
  * "CLUSTER/JOB" for ever, and cut to end before the next due instant.
  *
@@ -29,6 +35,7 @@
 
 #include "base/zone.h"
 #include "cron/cron.h"
+#include "cron/deny.h"
 #include "policy/policy.h"
 
 enum {
@@ -44,16 +51,26 @@ struct due_job {
     const struct zone *zone;
     enum missed_rule on_missed;
     int64_t jitter_us;
-    const char *identity; /* "CLUSTER/JOB": of the jitter */
+    int64_t deadline_us;     /* 0: none */
+    const struct deny *deny; /* NULL: none */
+    const char *identity;    /* "CLUSTER/JOB": of the jitter */
+};
+
+/* Due instants that are not started for one reason: how many, and from when to when. */
+struct due_left {
+    int64_t count; /* at most DUE_MISSED_MAX */
+    int64_t first_us, last_us;
 };
 
 struct due_check {
     int64_t due_us[DUE_STARTS_MAX]; /* to be started now, oldest first */
     size_t count;
-    bool is_catch_up;     /* they passed in an absence: overlap does not apply among them */
-    int64_t accounted_us; /* the newest due instant that is settled, or what it was */
-    int64_t missed;       /* due instants that are not started, at most DUE_MISSED_MAX */
-    int64_t first_missed_us, last_missed_us; /* INSTANT_NONE when none */
+    bool is_catch_up;         /* they passed in an absence: overlap does not apply among them */
+    int64_t accounted_us;     /* the newest due instant that is settled, or what it was */
+    struct due_left missed;   /* passed in an absence */
+    struct due_left late;     /* over their deadline */
+    struct due_left denied;   /* in a window that skips */
+    struct due_left deferred; /* a newer one is started at the end of the window */
 };
 
 /* last_look_us is INSTANT_NONE at the first look. */
@@ -62,6 +79,9 @@ void due_check(const struct due_job *job, int64_t accounted_us, int64_t last_loo
 
 /* When the first due instant after accounted_us is to be started; INSTANT_NONE: never. */
 int64_t due_next_start(const struct due_job *job, int64_t accounted_us);
+
+/* When that due instant is to be started; INSTANT_NONE: not at all, it is denied. */
+int64_t due_start(const struct due_job *job, int64_t due_us);
 
 /* The due instant itself. */
 int64_t due_next(const struct due_job *job, int64_t after_us);

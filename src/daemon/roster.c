@@ -171,11 +171,14 @@ static int add_job(struct roster *roster, struct roster_policy *owner, const str
     added->due = (struct due_job){.schedule = job->schedule,
                                   .on_missed = job->on_missed,
                                   .jitter_us = job->jitter_us,
+                                  .deadline_us = job->deadline_us,
+                                  .deny = &job->deny,
                                   .identity = added->identity};
     int rc = find_zone(roster, job->timezone, &added->due.zone, err);
     if (rc)
         return error_prefix(err, "%s", added->identity);
-    if (asprintf(&added->schedule, "%s %s", job->schedule_text, job->timezone) < 0)
+    if (asprintf(&added->schedule, "%s%s %s", job->after.count ? "after " : "", job->schedule_text,
+                 job->timezone) < 0)
         return error_no_memory(err);
     roster->job_count++;
     return 0;
@@ -248,5 +251,7 @@ struct roster_job *roster_find(struct roster *roster, const char *identity)
 void roster_job_account(struct roster_job *job, int64_t accounted_us)
 {
     job->accounted_us = accounted_us;
-    job->next_start_us = due_next_start(&job->due, accounted_us);
+    /* What comes after others is started by their ends. */
+    job->next_start_us =
+        job->job->after.count > 0 ? INSTANT_NONE : due_next_start(&job->due, accounted_us);
 }

@@ -34,6 +34,10 @@ static void record_skip(struct daemon *daemon, const struct roster_job *job, int
     }
     if (rc)
         say_error(job->identity, NULL, "the skip is not in the journal", &err);
+    run.outcome = OUTCOME_SKIPPED;
+    snprintf(run.message, sizeof(run.message), "%s", why);
+    if (rc || claimed)
+        after_settled(daemon, &run);
 }
 
 /* Claims and puts into the line. Without a journal the run is worth more than its record. */
@@ -56,6 +60,7 @@ static void claim(struct daemon *daemon, const struct roster_job *job, int64_t d
     int rc = task_new_run(job, due_us, attempt, &task, &err);
     if (!rc) {
         snprintf(task->run_id, sizeof(task->run_id), "%s", run.run_id);
+        task->ready_us = daemon_now_us(daemon);
         rc = supervise_add(daemon, task, &err);
     }
     if (rc)
@@ -72,23 +77,61 @@ static size_t count_tasks(const struct daemon *daemon, const char *identity)
     return count;
 }
 
-static void note_missed(struct daemon *daemon, const struct roster_job *job,
-                        const struct due_check *check)
+static void note_left(struct daemon *daemon, const struct roster_job *job,
+                      const struct due_left *left, const char *what, const char *reason)
 {
-    char why[256], first[INSTANT_TEXT_MAX], last[INSTANT_TEXT_MAX];
-    if (check->missed == 0)
+    char why[512], first[INSTANT_TEXT_MAX], last[INSTANT_TEXT_MAX];
+    if (left->count == 0)
         return;
-    snprintf(why, sizeof(why), "missed: %lld due from %s to %s passed while no daemon was awake",
-             (long long)check->missed, instant_format(check->first_missed_us, first),
-             instant_format(check->last_missed_us, last));
-    record_skip(daemon, job, check->last_missed_us, why);
+    instant_format(left->first_us, first);
+    instant_format(left->last_us, last);
+    if (left->count == 1 && strcmp(what, "missed") != 0)
+        snprintf(why, sizeof(why), "%s: %s", what, reason);
+    else
+        snprintf(why, sizeof(why), "%s: %lld due from %s to %s %s", what, (long long)left->count,
+                 first, last, reason);
+    record_skip(daemon, job, left->last_us, why);
+}
+
+static void note_all_left(struct daemon *daemon, const struct roster_job *job,
+                          const struct due_check *check)
+{
+    char text[DENY_TEXT_MAX], reason[DENY_TEXT_MAX + 40];
+    note_left(daemon, job, &check->missed, "missed", "passed while no daemon was awake");
+    note_left(daemon, job, &check->late, "missed", "could not begin within the deadline");
+    note_left(daemon, job, &check->deferred, "deferred",
+              "by a window of deny; a newer one runs at its end");
+    if (check->denied.count > 0) {
+        const struct deny_window *window =
+            deny_at(job->due.deny, job->due.zone, check->denied.last_us / US_PER_SECOND);
+        snprintf(reason, sizeof(reason), "in the window %s",
+                 window ? deny_text(window, text) : "of deny");
+        note_left(daemon, job, &check->denied, "denied", reason);
+    }
+}
+
+/* A pause holds for the due instants within it, whenever they are looked at. */
+static bool is_paused(struct daemon *daemon, const struct roster_job *job, int64_t due_us,
+                      char *why, size_t size)
+{
+    struct journal_pause pause;
+    struct error err = ERROR_NONE;
+    bool found = false;
+    if (journal_paused_at(daemon->journal, job->owner->policy->cluster, job->job->name, due_us,
+                          &found, &pause, &err))
+        say_error(job->identity, NULL, "whether it is paused can't be known", &err);
+    if (found)
+        journal_pause_text(&pause, why, size);
+    return found;
 }
 
 static void take_due(struct daemon *daemon, const struct roster_job *job, int64_t due_us,
                      const struct task *running)
 {
-    char why[256], due[INSTANT_TEXT_MAX];
-    if (running && job->job->overlap == OVERLAP_SKIP) {
+    char why[1024], due[INSTANT_TEXT_MAX];
+    if (is_paused(daemon, job, due_us, why, sizeof(why))) {
+        record_skip(daemon, job, due_us, why);
+    } else if (running && job->job->overlap == OVERLAP_SKIP) {
         snprintf(why, sizeof(why), "overlap: run %s for %s has not ended", running->run_id,
                  running->due_us == INSTANT_NONE ? "no due instant"
                                                  : instant_format(running->due_us, due));
@@ -102,25 +145,51 @@ static void take_due(struct daemon *daemon, const struct roster_job *job, int64_
     }
 }
 
+static void settle_up_to(struct daemon *daemon, struct roster_job *job, int64_t due_us)
+{
+    struct error err = ERROR_NONE;
+    roster_job_account(job, due_us);
+    if (journal_account(daemon->journal, job->owner->policy->cluster, job->job->name, job->schedule,
+                        due_us, &err))
+        say_error(job->identity, NULL, NULL, &err);
+}
+
 static void look_at(struct daemon *daemon, struct roster_job *job, int64_t now_us)
 {
     struct due_check check;
-    struct error err = ERROR_NONE;
     due_check(&job->due, job->accounted_us, job->is_fresh ? INSTANT_NONE : daemon->looked_us,
               now_us, &check);
     if (check.count > 0)
         supervise_supersede(daemon, job->identity);
-    note_missed(daemon, job, &check);
+    note_all_left(daemon, job, &check);
     const struct task *running = supervise_find(daemon, job->identity);
     for (size_t i = 0; i < check.count; i++) {
         if (!check.is_catch_up)
             running = supervise_find(daemon, job->identity);
         take_due(daemon, job, check.due_us[i], running);
     }
-    roster_job_account(job, check.accounted_us);
-    if (journal_account(daemon->journal, job->owner->policy->cluster, job->job->name, job->schedule,
-                        job->accounted_us, &err))
-        say_error(job->identity, NULL, NULL, &err);
+    settle_up_to(daemon, job, check.accounted_us);
+}
+
+void schedule_skip(struct daemon *daemon, struct roster_job *job, int64_t due_us, const char *why)
+{
+    record_skip(daemon, job, due_us, why);
+    if (due_us > job->accounted_us)
+        settle_up_to(daemon, job, due_us);
+}
+
+void schedule_begin(struct daemon *daemon, struct roster_job *job, int64_t due_us)
+{
+    supervise_supersede(daemon, job->identity);
+    take_due(daemon, job, due_us, supervise_find(daemon, job->identity));
+    if (due_us > job->accounted_us)
+        settle_up_to(daemon, job, due_us);
+}
+
+static bool is_over_deadline(const struct daemon *daemon, const struct roster_job *job,
+                             int64_t due_us)
+{
+    return job->job->deadline_us > 0 && daemon_now_us(daemon) - due_us > job->job->deadline_us;
 }
 
 /* A run that was interrupted is treated as one that was missed; a daemon that crashes with it again
@@ -139,7 +208,7 @@ static void rerun_interrupted(struct daemon *daemon, const struct roster_job *jo
         return;
     }
     if (found && last.outcome == OUTCOME_INTERRUPTED && last.due_us != INSTANT_NONE &&
-        last.attempt <= job->job->retries + 1)
+        last.attempt <= job->job->retries + 1 && !is_over_deadline(daemon, job, last.due_us))
         claim(daemon, job, last.due_us, last.attempt + 1);
 }
 
@@ -155,6 +224,8 @@ void schedule_look(struct daemon *daemon, int64_t now_us)
         if (job->accounted_us != INSTANT_NONE)
             job->is_fresh = false;
     }
+    if (daemon->looked_us == INSTANT_NONE)
+        after_look_back(daemon, now_us);
 }
 
 int64_t schedule_next_us(const struct daemon *daemon)

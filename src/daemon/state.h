@@ -4,6 +4,7 @@
  *     daemon.c      start, the loop, signals, reload, the end
  *     schedule.c    which due instants are due, claims, overlap, what is known at the start
  *     supervise.c   starting tasks, their ends, retries
+ *     after.c       jobs that come after others
  *     receivers.c   the receivers of WAL, kept running
  *     watching.c    the status page and the metrics, and who gathers for them
  *     turn.c        one look at everything, reload, stop: what daemon.c does in its loop
@@ -18,6 +19,7 @@
 #include "daemon/task.h"
 #include "daemon/world.h"
 #include "journal/journal.h"
+#include "journal/pause.h"
 
 struct daemon {
     const struct daemon_options *options;
@@ -58,6 +60,10 @@ void schedule_look(struct daemon *daemon, int64_t now_us);
 void schedule_clock_stepped(struct daemon *daemon, int64_t now_us);
 void schedule_journal_lost(struct daemon *daemon); /* a new one was opened */
 void schedule_take_lookup(struct daemon *daemon, struct task *lookup, bool is_good);
+/* A due instant that is not run, on record; and one whose time has come. What comes after the job
+ * is told. */
+void schedule_skip(struct daemon *daemon, struct roster_job *job, int64_t due_us, const char *why);
+void schedule_begin(struct daemon *daemon, struct roster_job *job, int64_t due_us);
 int64_t schedule_next_us(const struct daemon *daemon); /* INT64_MAX: nothing is to come */
 
 /* supervise.c */
@@ -71,6 +77,11 @@ size_t supervise_running(const struct daemon *daemon);       /* children */
 const struct task *supervise_find(const struct daemon *daemon, const char *identity);
 /* Forgets retries of the job that wait: a newer due instant takes their place. */
 void supervise_supersede(struct daemon *daemon, const char *identity);
+
+/* after.c: the jobs that come after others. A run, with its due instant and outcome, that is not
+ * tried again; and, at the first look, what ended before. */
+void after_settled(struct daemon *daemon, const struct journal_run *run);
+void after_look_back(struct daemon *daemon, int64_t now_us);
 
 /* receivers.c */
 void receivers_look(struct daemon *daemon); /* ends, changed policies, starts */

@@ -121,7 +121,25 @@ static bool is_worth_a_retry(const struct daemon *daemon, const struct task *tas
            task->attempt <= task->retries;
 }
 
-static void retry(struct daemon *daemon, const struct task *failed)
+/* It is not tried again: what comes after it may begin. */
+static void tell_settled(struct daemon *daemon, const struct task *task,
+                         enum journal_outcome outcome, const char *message)
+{
+    struct journal_run run = {.due_us = task->due_us,
+                              .attempt = task->attempt,
+                              .ended_us = daemon_now_us(daemon),
+                              .outcome = outcome};
+    if (task->is_lookup)
+        return;
+    snprintf(run.run_id, sizeof(run.run_id), "%s", task->run_id);
+    snprintf(run.cluster, sizeof(run.cluster), "%s", task->cluster);
+    snprintf(run.job, sizeof(run.job), "%s", task->job);
+    snprintf(run.message, sizeof(run.message), "%s", message);
+    after_settled(daemon, &run);
+}
+
+/* Whether there is another try. */
+static bool retry(struct daemon *daemon, const struct task *failed)
 {
     struct task *task = NULL;
     struct error err = ERROR_NONE;
@@ -135,7 +153,7 @@ static void retry(struct daemon *daemon, const struct task *failed)
         say_error(failed->identity, NULL, "is tried again without a claim", &err);
         run.run_id[0] = '\0';
     } else if (!claimed) {
-        return;
+        return false;
     }
     int rc = task_new_retry(failed, &task, &err);
     if (!rc) {
@@ -148,6 +166,7 @@ static void retry(struct daemon *daemon, const struct task *failed)
     }
     if (rc)
         say_error(failed->identity, run.run_id, "is not tried again", &err);
+    return rc == 0;
 }
 
 static void end_run(struct daemon *daemon, const struct task *task,
@@ -157,8 +176,8 @@ static void end_run(struct daemon *daemon, const struct task *task,
     find_outcome(daemon, task, status, &run);
     watching_run_ended(daemon, task->cluster, task->type);
     say_outcome(daemon, task, &run);
-    if (is_worth_a_retry(daemon, task, &run, status))
-        retry(daemon, task);
+    if (!is_worth_a_retry(daemon, task, &run, status) || !retry(daemon, task))
+        tell_settled(daemon, task, run.outcome, run.message);
 }
 
 /* What will not run any more, for a reason of ours; its claim is closed. */
@@ -177,43 +196,118 @@ static void give_up(struct daemon *daemon, const struct task *task, enum journal
         say_error(task->identity, task->run_id, "the outcome is not in the journal", &err);
 }
 
+static void close_claim(struct daemon *daemon, size_t index, enum journal_outcome outcome, int code,
+                        const char *why)
+{
+    struct task *task = daemon->tasks[index];
+    give_up(daemon, task, outcome, code, why);
+    tell_settled(daemon, task, outcome, why);
+    remove_task(daemon, index);
+}
+
 void supervise_supersede(struct daemon *daemon, const char *identity)
 {
     for (size_t i = daemon->task_count; i-- > 0;) {
         struct task *task = daemon->tasks[i];
         if (strcmp(task->identity, identity) != 0 || !is_retry_waiting(task))
             continue;
-        give_up(daemon, task, OUTCOME_SKIPPED, 0, "not tried again: the next due instant has come");
-        remove_task(daemon, i);
+        close_claim(daemon, i, OUTCOME_SKIPPED, 0,
+                    "not tried again: the next due instant has come");
     }
 }
 
 /* -- starting -------------------------------------------------------------------------------- */
 
-/* Work that loads the server or changes what another may read: one at a time per cluster. */
-static bool is_heavy(enum job_type type)
+static bool is_of(const struct task *task, const char *group)
 {
-    return type == JOB_DUMP || type == JOB_SNAPSHOT || type == JOB_VACUUM || type == JOB_PRUNE;
+    for (size_t i = 0; i < task->group_count; i++)
+        if (strcmp(task->groups[i].name, group) == 0)
+            return true;
+    return false;
 }
 
-static bool is_in_the_way(const struct task *other, const struct task *task)
+static bool has_room(const struct daemon *daemon, const struct task *task)
 {
-    if (other == task || other->state == TASK_WAITING || other->is_lookup || task->is_lookup)
-        return false;
-    if (strcmp(other->identity, task->identity) == 0)
-        return true;
-    return strcmp(other->cluster, task->cluster) == 0 && is_heavy(other->type) &&
-           is_heavy(task->type);
+    for (size_t i = 0; i < task->group_count; i++) {
+        const struct task_group *group = &task->groups[i];
+        int limit = group->limit > 0                   ? group->limit
+                    : daemon->options->max_running > 0 ? daemon->options->max_running
+                                                       : DAEMON_RUNNING_MAX;
+        int running = 0;
+        for (size_t k = 0; k < daemon->task_count; k++) {
+            const struct task *other = daemon->tasks[k];
+            running += other != task && other->state != TASK_WAITING && is_of(other, group->name);
+        }
+        if (running >= limit)
+            return false;
+    }
+    return true;
 }
 
 static bool may_start(const struct daemon *daemon, const struct task *task, int64_t boot_us)
 {
-    if (task->state != TASK_WAITING || task->not_before_us > boot_us)
-        return false;
-    for (size_t i = 0; i < daemon->task_count; i++)
-        if (is_in_the_way(daemon->tasks[i], task))
-            return false;
-    return true;
+    return task->state == TASK_WAITING && task->not_before_us <= boot_us && has_room(daemon, task);
+}
+
+/* -- the last gate: what waited may have come into a window, a pause, or over its deadline ---- */
+
+static bool is_paused(struct daemon *daemon, const struct task *task, int64_t now_us, char *why,
+                      size_t size)
+{
+    struct journal_pause pause;
+    struct error err = ERROR_NONE;
+    bool found = false;
+    if (journal_paused_at(daemon->journal, task->cluster, task->job, now_us, &found, &pause, &err))
+        say_error(task->identity, task->run_id, "whether it is paused can't be known", &err);
+    if (found)
+        journal_pause_text(&pause, why, size);
+    return found;
+}
+
+static void hold(struct daemon *daemon, struct task *task, int64_t now_us,
+                 const struct deny_window *window)
+{
+    char text[DENY_TEXT_MAX], end[INSTANT_TEXT_MAX];
+    int64_t end_s = deny_end(&task->deny, task->zone, now_us / US_PER_SECOND);
+    task->ready_us = end_s * US_PER_SECOND;
+    if (task->is_held)
+        return;
+    task->is_held = true;
+    say(LOG_INFO, task->identity, task->run_id, "waits until %s: denied %s",
+        instant_format(task->ready_us, end), deny_text(window, text));
+    if (task->run_id[0]) {
+        char phase[JOURNAL_PHASE_MAX + DENY_TEXT_MAX];
+        snprintf(phase, sizeof(phase), "waits until %s: denied %s", end, text);
+        journal_progress(daemon->journal, task->run_id, phase, 0, 0);
+    }
+}
+
+enum gate { GATE_OPEN, GATE_WAIT, GATE_CLOSED };
+
+static enum gate pass_gate(struct daemon *daemon, struct task *task, char *why, size_t size)
+{
+    int64_t now_us = daemon_now_us(daemon);
+    char text[DENY_TEXT_MAX];
+    const struct deny_window *window =
+        task->zone ? deny_at(&task->deny, task->zone, now_us / US_PER_SECOND) : NULL;
+    if (task->is_lookup)
+        return GATE_OPEN;
+    if (is_paused(daemon, task, now_us, why, size))
+        return GATE_CLOSED;
+    if (window && window->skips) {
+        snprintf(why, size, "denied: %s", deny_text(window, text));
+        return GATE_CLOSED;
+    }
+    if (window) {
+        hold(daemon, task, now_us, window);
+        return GATE_WAIT;
+    }
+    if (task->attempt == 1 && task->deadline_us > 0 &&
+        now_us - task->ready_us > task->deadline_us) {
+        snprintf(why, size, "missed: it waited for its turn for longer than its deadline");
+        return GATE_CLOSED;
+    }
+    return GATE_OPEN;
 }
 
 /* Returns whether the task is still there. */
@@ -222,6 +316,13 @@ static bool start_task(struct daemon *daemon, size_t index)
     struct task *task = daemon->tasks[index];
     struct error err = ERROR_NONE;
     char due[INSTANT_TEXT_MAX], why[ERROR_MESSAGE_MAX];
+    enum gate gate = pass_gate(daemon, task, why, sizeof(why));
+    if (gate == GATE_WAIT)
+        return true;
+    if (gate == GATE_CLOSED) {
+        close_claim(daemon, index, OUTCOME_SKIPPED, 0, why);
+        return false;
+    }
     if (daemon->world.start(task, daemon->world.context, &err) == 0) {
         if (!task->is_lookup)
             say(LOG_INFO, task->identity, task->run_id, "started for %s, attempt %d",
@@ -232,8 +333,8 @@ static bool start_task(struct daemon *daemon, size_t index)
     give_up(daemon, task, OUTCOME_FAILED, err.code, why);
     if (task->is_lookup)
         schedule_take_lookup(daemon, task, false);
-    else if (error_is_retryable(err.code) && task->attempt <= task->retries)
-        retry(daemon, task);
+    else if (!error_is_retryable(err.code) || task->attempt > task->retries || !retry(daemon, task))
+        tell_settled(daemon, task, OUTCOME_FAILED, why);
     remove_task(daemon, index);
     return false;
 }
@@ -241,7 +342,7 @@ static bool start_task(struct daemon *daemon, size_t index)
 void supervise_start(struct daemon *daemon)
 {
     int64_t boot_us = daemon_boot_us(daemon);
-    for (size_t i = 0; i < daemon->task_count && supervise_running(daemon) < DAEMON_RUNNING_MAX;)
+    for (size_t i = 0; i < daemon->task_count;)
         if (!may_start(daemon, daemon->tasks[i], boot_us) || start_task(daemon, i))
             i++;
 }
@@ -256,6 +357,9 @@ static bool has_adopted_ended(struct daemon *daemon, const struct task *task)
     if (journal_recover(daemon->journal, task->cluster, task->job, NULL, NULL, &err))
         say_error(task->identity, task->run_id, NULL, &err);
     say(LOG_INFO, task->identity, task->run_id, "which an earlier daemon had started, has ended");
+    struct journal_run run;
+    if (journal_find(daemon->journal, task->run_id, &run, NULL) == 0)
+        after_settled(daemon, &run);
     return true;
 }
 

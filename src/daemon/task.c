@@ -29,6 +29,8 @@ struct task *task_free(struct task *task)
         return NULL;
     roster_policy_leave(task->policy);
     buf_clear(&task->output);
+    free(task->groups);
+    zone_free(task->zone);
     free(task);
     return NULL;
 }
@@ -48,6 +50,61 @@ static int new_task(struct roster_policy *policy, struct task **ret_task, struct
     return 0;
 }
 
+/* -- groups -------------------------------------------------------------------------------- */
+
+/* Work that loads the server or changes what another may read: one at a time per cluster. */
+static bool is_heavy(enum job_type type)
+{
+    return type == JOB_DUMP || type == JOB_SNAPSHOT || type == JOB_VACUUM || type == JOB_PRUNE;
+}
+
+static void join(struct task *task, int limit, const char *name, const char *suffix)
+{
+    struct task_group *group = &task->groups[task->group_count++];
+    snprintf(group->name, sizeof(group->name), "%s%s", name, suffix);
+    group->limit = limit;
+}
+
+static int limit_of(const struct policy *policy, const char *name)
+{
+    for (size_t i = 0; i < policy->group_count; i++)
+        if (strcmp(policy->groups[i].name, name) == 0)
+            return policy->groups[i].limit;
+    return 1;
+}
+
+/* No name of a user's holds a slash, so ours never meet theirs. */
+int task_join(struct task *task, const struct roster_job *job, struct error *err)
+{
+    enum { OWN_GROUPS = 4 };
+    size_t named = job ? job->job->groups.count : 0;
+    task->group_count = 0;
+    free(task->groups);
+    task->groups = calloc(named + OWN_GROUPS, sizeof(*task->groups));
+    if (!task->groups)
+        return error_no_memory(err);
+    join(task, 1, task->identity, "");
+    if (is_heavy(task->type))
+        join(task, 1, task->cluster, "//heavy");
+    if (task->type != JOB_WAL) {
+        join(task, 0, TASK_GROUP_ALL, "");
+        if (job && job->owner->policy->max_running > 0)
+            join(task, job->owner->policy->max_running, task->cluster, "//all");
+    }
+    for (size_t i = 0; i < named; i++) {
+        const char *name = job->job->groups.items[i];
+        join(task, limit_of(job->owner->policy, name), name, "");
+    }
+    return 0;
+}
+
+static int hold_windows(struct task *task, const struct deny *deny, const char *timezone,
+                        struct error *err)
+{
+    task->deny = *deny;
+    return deny->count > 0 ? zone_load(timezone, &task->zone, err) : 0;
+}
+
 int task_new_run(const struct roster_job *job, int64_t due_us, int attempt, struct task **ret_task,
                  struct error *err)
 {
@@ -64,6 +121,14 @@ int task_new_run(const struct roster_job *job, int64_t due_us, int attempt, stru
     task->timeout_us = job->job->timeout_us;
     task->due_us = due_us;
     task->attempt = attempt;
+    task->deadline_us = job->job->deadline_us;
+    rc = task_join(task, job, err);
+    if (!rc)
+        rc = hold_windows(task, &job->job->deny, job->job->timezone, err);
+    if (rc) {
+        task_free(task);
+        return rc;
+    }
     *ret_task = task;
     return 0;
 }
@@ -143,6 +208,16 @@ int task_new_retry(const struct task *failed, struct task **ret_task, struct err
     task->timeout_us = failed->timeout_us;
     task->due_us = failed->due_us;
     task->attempt = failed->attempt + 1;
+    task->groups = calloc(failed->group_count + 1, sizeof(*task->groups));
+    rc = task->groups ? 0 : error_no_memory(err);
+    if (!rc && failed->zone)
+        rc = hold_windows(task, &failed->deny, zone_name(failed->zone), err);
+    if (rc) {
+        task_free(task);
+        return rc;
+    }
+    memcpy(task->groups, failed->groups, failed->group_count * sizeof(*task->groups));
+    task->group_count = failed->group_count;
     *ret_task = task;
     return 0;
 }

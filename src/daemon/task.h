@@ -31,6 +31,14 @@ enum {
 
 enum task_state { TASK_WAITING, TASK_RUNNING, TASK_ADOPTED };
 
+#define TASK_GROUP_ALL "/all" /* every run of the daemon; its limit is the daemon's */
+
+/* Of those that are of a group only `limit` run at a time. */
+struct task_group {
+    char name[IDENTITY_MAX];
+    int limit;
+};
+
 struct task {
     enum task_state state;
     bool is_lookup, is_receiver;
@@ -45,7 +53,14 @@ struct task {
     char run_id[JOURNAL_RUN_ID_MAX]; /* "" when the journal could not take it */
     int64_t due_us;
     int attempt;
-    int64_t not_before_us;                     /* of CLOCK_BOOTTIME, while waiting */
+    struct task_group *groups;
+    size_t group_count;
+    struct deny deny;      /* when it may not begin */
+    struct zone *zone;     /* of deny; NULL without */
+    int64_t ready_us;      /* by the clock of the wall: since when it waits for its turn */
+    int64_t deadline_us;   /* how long it may wait so; 0: for ever */
+    bool is_held;          /* told already that it waits for the end of a window */
+    int64_t not_before_us; /* of CLOCK_BOOTTIME, while waiting */
     struct process_identity process;           /* adopted */
     struct child child;                        /* running */
     int64_t started_us, terminate_us, kill_us; /* of CLOCK_BOOTTIME; INT64_MAX: not */
@@ -68,6 +83,9 @@ int task_new_adopted(const struct journal_run *run, struct task **ret_task, stru
 
 /* The same run once more, as the next attempt. */
 int task_new_retry(const struct task *failed, struct task **ret_task, struct error *err);
+
+/* Makes the task one of the groups of its type, and of the job (NULL: unknown). */
+int task_join(struct task *task, const struct roster_job *job, struct error *err);
 
 /* Frees; the child of a running one goes on. */
 struct task *task_free(struct task *task);

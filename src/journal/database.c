@@ -46,9 +46,14 @@ static const char TOTALS[] =
     "  ON CONFLICT DO UPDATE SET count = count + 1;"
     "END;";
 
+static const char PAUSES[] =
+    "CREATE TABLE pauses (cluster TEXT NOT NULL, job TEXT NOT NULL, from_us INTEGER NOT NULL,"
+    " who TEXT NOT NULL, reason TEXT NOT NULL, until_us INTEGER, resumed_by TEXT,"
+    " PRIMARY KEY (cluster, job, from_us)) WITHOUT ROWID;";
+
 /* Each brings a journal from the version before to the next; the last one makes DATABASE_VERSION.
  * What was released is not changed: what is new is one more. */
-static const char *const STEPS[] = {SCHEMA, TOTALS};
+static const char *const STEPS[] = {SCHEMA, TOTALS, PAUSES};
 
 _Static_assert(ARRAY_SIZE(STEPS) == DATABASE_VERSION, "a version is a step");
 

@@ -18,13 +18,14 @@
 #include "base/error.h"
 #include "journal/journal.h"
 
-enum { DATABASE_VERSION = 2, NOTICE_MAX = 512 };
+enum { DATABASE_VERSION = 3, DATABASE_VERSION_PAUSES = 3, NOTICE_MAX = 512 };
 
 struct journal {
     sqlite3 *db;
     char *path;
-    int version;  /* of the tables; an older one only while reading */
-    dev_t device; /* of the file that was opened */
+    const struct journal_outside *outside; /* NULL: the system */
+    int version;                           /* of the tables; an older one only while reading */
+    dev_t device;                          /* of the file that was opened */
     ino_t inode;
     char notice[NOTICE_MAX];
     int64_t progress_us; /* monotonic time of the last progress written */

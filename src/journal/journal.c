@@ -30,6 +30,31 @@ static enum journal_outcome outcome_from_name(const char *name)
     return OUTCOME_RUNNING;
 }
 
+void journal_ask(struct journal *journal, const struct journal_outside *outside)
+{
+    journal->outside = outside;
+}
+
+static int64_t time_us(const struct journal *journal)
+{
+    return journal->outside ? journal->outside->now_us(journal->outside->context)
+                            : instant_now_us();
+}
+
+static void find_self(const struct journal *journal, struct process_identity *ret_self)
+{
+    if (journal->outside)
+        journal->outside->self(ret_self, journal->outside->context);
+    else
+        process_self(ret_self);
+}
+
+static bool is_alive(const struct journal *journal, const struct process_identity *process)
+{
+    return journal->outside ? journal->outside->is_alive(process, journal->outside->context)
+                            : process_alive(process);
+}
+
 static int64_t or_zero(int64_t number)
 {
     return number == INSTANT_NONE ? 0 : number;
@@ -119,8 +144,8 @@ int journal_claim(struct journal *journal, struct journal_run *run, bool *ret_cl
 {
     struct journal_run mine = *run, earlier;
     bool found = false;
-    mine.claimed_us = instant_now_us();
-    process_self(&mine.process);
+    mine.claimed_us = time_us(journal);
+    find_self(journal, &mine.process);
     int rc = make_run_id(mine.claimed_us, mine.run_id, err);
     if (!rc)
         rc = database_begin(journal, err);
@@ -143,11 +168,11 @@ int journal_begin(struct journal *journal, const char *run_id, struct error *err
     struct process_identity self;
     struct journal_run run;
     int changed = 0;
-    process_self(&self);
+    find_self(journal, &self);
     int rc = database_run(journal, &changed, err,
                           "UPDATE runs SET started_us = ?, pid = ?, pid_start = ?, place = ?"
                           " WHERE run_id = ? AND outcome IS NULL",
-                          "iiitt", instant_now_us(), (int64_t)self.pid, self.start_ticks,
+                          "iiitt", time_us(journal), (int64_t)self.pid, self.start_ticks,
                           self.place, run_id);
     if (rc || changed == 1)
         return rc;
@@ -170,7 +195,7 @@ void journal_progress(struct journal *journal, const char *run_id, const char *p
     /* Not durable, for it is worth nothing after a crash; an error here is no reason to stop. */
     database_set_durable(journal, false, NULL);
     database_run(journal, NULL, NULL, "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?)",
-                 "ttiii", run_id, journal->progress_phase, done, total, instant_now_us());
+                 "ttiii", run_id, journal->progress_phase, done, total, time_us(journal));
     database_set_durable(journal, true, NULL);
 }
 
@@ -241,6 +266,19 @@ int journal_last(struct journal *journal, const char *cluster, const char *job,
     return rc ? rc : fetch_run(journal, query, ret_found, ret_run, err);
 }
 
+int journal_outcome(struct journal *journal, const char *cluster, const char *job, int64_t due_us,
+                    bool *ret_found, struct journal_run *ret_run, struct error *err)
+{
+    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    int rc = database_query(journal, &query, err,
+                            "SELECT " RUN_COLUMNS " FROM " RUN_TABLES
+                            " WHERE r.cluster = ? AND r.job = ? AND r.due_us = ?"
+                            " ORDER BY coalesce(r.outcome, '') = 'done' DESC, r.attempt DESC"
+                            " LIMIT 1",
+                            "tti", cluster, job, due_us);
+    return rc ? rc : fetch_run(journal, query, ret_found, ret_run, err);
+}
+
 int journal_each(struct journal *journal, const char *cluster, journal_visitor visit, void *context,
                  struct error *err)
 {
@@ -284,7 +322,7 @@ int journal_each_running(struct journal *journal, journal_visitor visit, void *c
     for (size_t i = 0; i < ids.count && !rc; i++) {
         struct journal_run run;
         rc = journal_find(journal, ids.items[i], &run, err);
-        if (!rc && run.outcome == OUTCOME_RUNNING && process_alive(&run.process))
+        if (!rc && run.outcome == OUTCOME_RUNNING && is_alive(journal, &run.process))
             rc = visit(&run, context, err);
     }
     return rc;
@@ -293,7 +331,7 @@ int journal_each_running(struct journal *journal, journal_visitor visit, void *c
 static int mark_interrupted(struct journal *journal, struct journal_run *run, struct error *err)
 {
     run->outcome = OUTCOME_INTERRUPTED;
-    run->ended_us = instant_now_us();
+    run->ended_us = time_us(journal);
     snprintf(run->error_code, sizeof(run->error_code), "%s", error_code_name(ERR_INTERRUPTED));
     snprintf(run->message, sizeof(run->message),
              "its process (%d) ended without a result: killed, crashed, or the machine went down",
@@ -309,7 +347,7 @@ int journal_recover(struct journal *journal, const char *cluster, const char *jo
     for (size_t i = 0; i < ids.count && !rc; i++) {
         struct journal_run run;
         rc = journal_find(journal, ids.items[i], &run, err);
-        if (rc || run.outcome != OUTCOME_RUNNING || process_alive(&run.process))
+        if (rc || run.outcome != OUTCOME_RUNNING || is_alive(journal, &run.process))
             continue;
         rc = mark_interrupted(journal, &run, err);
         if (!rc && visit)
@@ -378,12 +416,12 @@ int journal_forget_after(struct journal *journal, int64_t now_us, struct error *
 int journal_heartbeat(struct journal *journal, int64_t started_us, struct error *err)
 {
     struct process_identity self;
-    process_self(&self);
+    find_self(journal, &self);
     int rc = database_set_durable(journal, false, err);
     if (!rc)
         rc = database_run(
             journal, NULL, err, "INSERT OR REPLACE INTO daemon VALUES (1, ?, ?, ?, ?, ?)", "iitii",
-            (int64_t)self.pid, self.start_ticks, self.place, started_us, instant_now_us());
+            (int64_t)self.pid, self.start_ticks, self.place, started_us, time_us(journal));
     database_set_durable(journal, true, NULL);
     return rc;
 }

@@ -133,6 +133,20 @@ int journal_last(struct journal *journal, const char *cluster, const char *job,
                  enum journal_outcome outcome, bool *ret_found, struct journal_run *ret_run,
                  struct error *err);
 
+/* What came of a job's due instant: the attempt that was done, or else the newest. */
+int journal_outcome(struct journal *journal, const char *cluster, const char *job, int64_t due_us,
+                    bool *ret_found, struct journal_run *ret_run, struct error *err);
+
+/* Who is asked for the time and for processes, in the place of the system; tests have their own.
+ * NULL: the system again. Borrowed. */
+struct journal_outside {
+    int64_t (*now_us)(void *context);
+    void (*self)(struct process_identity *ret_self, void *context);
+    bool (*is_alive)(const struct process_identity *process, void *context);
+    void *context;
+};
+void journal_ask(struct journal *journal, const struct journal_outside *outside);
+
 /* Visits what has no outcome and whose process lives, oldest first, until the visitor says not 0
  * (handed on). */
 typedef int (*journal_visitor)(const struct journal_run *run, void *context, struct error *err);

@@ -22,8 +22,8 @@
     X(FEATURE_S3, true)       /* s3:// repositories */                      \
     X(FEATURE_NOTIFY, false)  /* telling people */                          \
     X(FEATURE_HOOKS, false)   /* programs run around a job */               \
-    X(FEATURE_ORDER, false)   /* after, group: jobs that wait for others */ \
-    X(FEATURE_DENY, false)    /* times at which a job must not run */
+    X(FEATURE_ORDER, true)    /* after, group: jobs that wait for others */ \
+    X(FEATURE_DENY, true)     /* times at which a job must not run */
 
 enum feature {
 #define X(name, built) name,

@@ -135,6 +135,8 @@ static int read_job(struct reader *reader, const struct document_node *name,
         rc = read_timezone(reader, map_value(map, "timezone"), job);
     if (!rc)
         rc = read_schedule(reader, map_value(map, "schedule"), job);
+    if (reader->job && job->type == JOB_WAL)
+        job->deny.count = 0; /* of defaults: WAL never waits */
     reader->job = NULL;
     reader->job_unavailable = false;
     return rc;
@@ -154,6 +156,8 @@ static int add_job(struct reader *reader, const struct document_entry *entry,
     *job = *defaults;
     job->line = name->line;
     job->tables = STRV_INIT(POLICY_LIST_MAX);
+    job->after = STRV_INIT(POLICY_JOBS_MAX);
+    job->groups = STRV_INIT(POLICY_GROUPS_MAX);
     job->name = strdup(name->text);
     job->schedule_text = strdup("");
     policy->job_count++;

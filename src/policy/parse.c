@@ -7,6 +7,7 @@
 #include "policy/drill.h"
 #include "policy/expand.h"
 #include "policy/keys.h"
+#include "policy/order.h"
 #include "policy/problems.h"
 
 enum { CLUSTER_NAME_MAX = 63 };
@@ -149,6 +150,8 @@ static int read_policy(struct reader *reader, const struct document_node *root)
     set_places(reader->policy, root);
     if (!rc && jobs)
         rc = read_jobs(reader, map_key(root, "jobs"), jobs, &defaults);
+    if (!rc)
+        rc = order_check(reader);
     return rc ? rc : drill_check(reader);
 }
 

@@ -59,6 +59,8 @@ static void job_clear(struct policy_job *job)
     }
     free(job->assertions);
     strv_clear(&job->tables);
+    strv_clear(&job->after);
+    strv_clear(&job->groups);
 }
 
 struct policy *policy_free(struct policy *policy)
@@ -68,6 +70,9 @@ struct policy *policy_free(struct policy *policy)
     for (size_t i = 0; i < policy->job_count; i++)
         job_clear(&policy->jobs[i]);
     free(policy->jobs);
+    for (size_t i = 0; i < policy->group_count; i++)
+        free(policy->groups[i].name);
+    free(policy->groups);
     free(policy->file);
     free(policy->cluster);
     free(policy->timezone);

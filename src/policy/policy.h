@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/strv.h"
 #include "cron/cron.h"
+#include "cron/deny.h"
 #include "policy/audit.h"
 #include "policy/s3.h"
 
@@ -26,6 +27,7 @@ enum {
     POLICY_LIST_MAX = 1000,    /* databases, tables, assertions, notifications */
     POLICY_PROBLEMS_MAX = 200, /* problems reported for one file */
     POLICY_CONNECTIONS_MAX = 64,
+    POLICY_GROUPS_MAX = 50,
 };
 
 enum job_type {
@@ -82,6 +84,12 @@ struct policy_job {
     int retries;
     enum missed_rule on_missed;
     int64_t jitter_us;
+    int64_t deadline_us; /* what could not begin so long after its time is missed; 0: never */
+    struct deny deny;    /* when it may not begin, in its time zone; empty for wal */
+    struct strv after;   /* jobs whose success for a due instant it waits for: then schedule, its
+                            text and timezone are those of the scheduled job at their root */
+    struct strv groups;  /* of struct policy.groups */
+    struct policy_place after_place, group_place;
     enum overlap_rule overlap;
     int64_t lock_wait_us;
     char *connection; /* own connection string, normalised; NULL = the policy's */
@@ -107,6 +115,12 @@ struct policy_job {
     int require_verified;
 };
 
+/* At most `limit` runs at a time of the jobs that name it, over all policies of a daemon. */
+struct policy_group {
+    char *name;
+    int limit;
+};
+
 struct policy {
     char *file;      /* as given, for messages */
     char sha256[65]; /* hex of the text as read, before ${} expansion */
@@ -127,6 +141,9 @@ struct policy {
     struct policy_audit audit;
     struct policy_job *jobs; /* in the order of the file */
     size_t job_count;
+    struct policy_group *groups;
+    size_t group_count;
+    int max_running; /* runs of this cluster at a time, wal jobs left aside; 0: any number */
     struct policy_place cluster_place, timezone_place, connection_place, password_place,
         repository_place;
     bool holds_password; /* the file itself holds one, not only the name of a variable */

@@ -309,7 +309,7 @@ static const char *other_section(const struct section *from, const char *name)
 static int unknown_key(struct reader *reader, const struct section *section,
                        const struct document_node *key)
 {
-    enum { KEYS_MAX = 40 };
+    enum { KEYS_MAX = 60 };
     const char *names[KEYS_MAX];
     size_t count = 0;
     char shown[64];

@@ -13,7 +13,8 @@ static int warn_word(struct reader *reader, const struct policy_job *job)
 {
     const struct policy_place *at = &job->schedule_place;
     _cleanup_(freep) char *text = NULL;
-    if (!job->schedule || job->schedule_text[strspn(job->schedule_text, " \t")] != '@')
+    if (!job->schedule || job->after.count > 0 ||
+        job->schedule_text[strspn(job->schedule_text, " \t")] != '@')
         return 0;
     int rc = cron_to_text(job->schedule, &text, reader->err);
     return rc ? rc
@@ -31,7 +32,7 @@ static int warn_job(struct reader *reader, const struct policy_job *job)
     if (!job->schedule)
         rc = problems_warning(reader->problems, job->line, 1, reader->err,
                               "job \"%s\" has no schedule: it runs by hand only", job->name);
-    else if (cron_misses_gaps(job->schedule))
+    else if (job->after.count == 0 && cron_misses_gaps(job->schedule))
         rc = problems_warning(reader->problems, at->line, at->column, reader->err,
                               "schedule \"%s\" is not run at all in a night whose clock change "
                               "skips that hour (fixed minutes are, as in \"0,30 2 * * *\")",
@@ -73,7 +74,9 @@ static int warn_same_minute(struct reader *reader)
     for (size_t i = 0; i < policy->job_count && !rc; i++) {
         const struct policy_job *job = &policy->jobs[i];
         char *text = NULL;
-        rc = job->schedule ? cron_to_text(job->schedule, &text, reader->err) : 0;
+        rc = job->schedule && job->after.count == 0
+                 ? cron_to_text(job->schedule, &text, reader->err)
+                 : 0;
         for (size_t k = 0; k < i && text && !rc; k++) {
             if (strcmp(texts.items[k], text) != 0 ||
                 strcmp(policy->jobs[k].timezone, job->timezone) != 0)

@@ -113,10 +113,10 @@ static void test_single_looks(void **state)
                   row->last_look ? at(row->last_look) : INSTANT_NONE, at(row->now), &check);
         for (size_t j = 0; j < check.count; j++)
             add_instant(starts, check.due_us[j]);
-        if (strcmp(starts, row->starts) != 0 || check.missed != row->missed ||
+        if (strcmp(starts, row->starts) != 0 || check.missed.count != row->missed ||
             check.accounted_us != at(row->accounted_after))
             fail_msg("%s: starts \"%s\" instead of \"%s\", missed %d instead of %d", row->name,
-                     starts, row->starts, (int)check.missed, (int)row->missed);
+                     starts, row->starts, (int)check.missed.count, (int)row->missed);
         tear_down(&fixture);
     }
 }
@@ -132,9 +132,9 @@ static void test_all_is_bounded(void **state)
               &check);
     assert_int_equal(check.count, DUE_STARTS_MAX);
     assert_int_equal(check.due_us[0], at("2026-11-10T01:00:00Z"));
-    assert_int_equal(check.missed, 240 - DUE_STARTS_MAX);
-    assert_int_equal(check.first_missed_us, at("2026-11-01T01:00:00Z"));
-    assert_int_equal(check.last_missed_us, at("2026-11-10T00:00:00Z"));
+    assert_int_equal(check.missed.count, 240 - DUE_STARTS_MAX);
+    assert_int_equal(check.missed.first_us, at("2026-11-01T01:00:00Z"));
+    assert_int_equal(check.missed.last_us, at("2026-11-10T00:00:00Z"));
     tear_down(&fixture);
 }
 
@@ -148,7 +148,7 @@ static void test_counting_missed_ends(void **state)
     due_check(&fixture.job, at("2025-11-01T00:00:00Z"), INSTANT_NONE, at("2026-11-11T00:00:00Z"),
               &check);
     assert_int_equal(check.count, 1);
-    assert_int_equal(check.missed, DUE_MISSED_MAX);
+    assert_int_equal(check.missed.count, DUE_MISSED_MAX);
     assert_int_equal(check.accounted_us, at("2026-11-11T00:00:00Z"));
     tear_down(&fixture);
 }
@@ -238,7 +238,7 @@ static void simulate(const struct due_job *job, int64_t from_us, int64_t to_us,
             assert_true(ret->count < SIMULATED_MAX);
             ret->starts_us[ret->count++] = check.due_us[i];
         }
-        ret->missed += check.missed;
+        ret->missed += check.missed.count;
         accounted_us = check.accounted_us;
         look_us = now_us;
         int64_t next_us = due_next_start(job, accounted_us);

@@ -125,11 +125,48 @@ static const struct {
     {CASE_HEAD "jobs: {a: {type: dump, mode: receive}}\n",
      "4:24: \"mode\" has no meaning for a dump job (it is for: wal)\n"},
     {CASE_HEAD "jobs: {a: {type: dump, after: b, group: g, rto: 1h, hooks: {}, deny: []}}\n",
-     "4:24: \"after\" is not available in this version\n"
-     "4:34: \"group\" is not available in this version\n"
+     "4:31: job \"a\": \"after\" names no job: \"b\"\n"
+     "4:41: job \"a\": group \"g\" is not in the policy's groups, as in: groups: {g: 1}\n"
      "4:44: \"rto\" has no meaning for a dump job (it is for: drill)\n"
-     "4:53: \"hooks\" is not available in this version\n"
-     "4:64: \"deny\" is not available in this version\n"},
+     "4:53: \"hooks\" is not available in this version\n"},
+    {CASE_HEAD "groups: {disk: 0, a b: 1, net: 2}\nmax_running: 0\n"
+               "jobs: {a: {type: dump, group: ne}}\n",
+     "4:16: the limit of group \"disk\" must be a whole number from 1 to 100\n"
+     "4:19: group \"a b\" must be 1 to 63 letters, digits, \"-\" or \"_\"\n"
+     "5:14: \"max_running\" must be a whole number from 1 to 100, not \"0\"\n"
+     "6:31: job \"a\": group \"ne\" is not in the policy's groups, did you mean \"net\"?\n"},
+    {CASE_HEAD "jobs:\n  a: {type: dump, after: nigthly}\n  nightly: {type: dump}\n",
+     "5:26: job \"a\": \"after\" names no job: \"nigthly\", did you mean \"nightly\"?\n"},
+    {CASE_HEAD "jobs:\n  a: {type: dump, after: b}\n  b: {type: verify, after: a}\n"
+               "  c: {type: dump}\n  d: {type: verify, after: c}\n"
+               "  e: {type: dump, schedule: 1 2 * * *}\n  f: {type: dump, schedule: 3 4 * * *}\n"
+               "  g: {type: prune, after: [e, f]}\n"
+               "  h: {type: prune, after: e, schedule: 1 1 * * *}\n"
+               "  i: {type: prune, after: e, timezone: Europe/Berlin}\n",
+     "5:26: job \"a\": \"after\" is a circle\n"
+     "6:28: job \"b\": \"after\" is a circle\n"
+     "8:28: job \"d\": \"after\" ends at a job that has no schedule and runs by hand only\n"
+     "11:27: job \"g\": \"after\" leads to more than one scheduled job: they have no due instant in "
+     "common\n"
+     "12:27: job \"h\" has \"after\" and \"schedule\": its due instants are those of the job before "
+     "it, leave one of them out\n"
+     "13:27: job \"i\" has \"after\" and \"timezone\": its due instants are those of the job before "
+     "it, leave one of them out\n"},
+    {CASE_HEAD
+     "defaults: {deny: [{}], deadline: 1s}\n"
+     "jobs:\n  w: {type: wal, deny: [{days: mon}]}\n"
+     "  a: {type: dump, deny: [{days: mon-fry, from: \"24:00\", to: 1, action: wait, at: 3}]}\n"
+     "  b: {type: dump, deny: [{from: \"10:00\", to: \"10:00\"}]}\n",
+     "4:19: \"deny\" must be a list of windows, as in: [{days: mon-fri, from: \"08:00\", to: "
+     "\"20:00\"}]\n"
+     "4:34: \"deadline\" must be a duration from 1m to 30d (90s, 15m, 6h, 7d, 5w), not \"1s\"\n"
+     "6:24: \"deny\" is not for a wal job: WAL never waits\n"
+     "7:33: \"days\" must be weekdays as in mon-fri or [sat, sun], not \"mon-fry\"\n"
+     "7:48: \"from\" must be a time from 00:00 to 23:59, not \"24:00\"\n"
+     "7:61: \"to\" must be a time from 00:00 to 24:00, not \"1\"\n"
+     "7:72: \"action\" must be one of defer, skip, not \"wait\"\n"
+     "7:78: unknown key \"at\" in deny\n"
+     "8:25: \"deny\" leaves no minute of the week: nothing would run\n"},
     {CASE_HEAD "jobs:\n  n: {type: dump, keep: {last: 1}, schedule: 1 2 * * *}\n"
                "  a: {type: drill, of: m, rto: 0s}\n  b: {type: drill}\n"
                "  c: {type: drill, of: n, assertions: [{database: x}, y], scratch: tmp}\n",

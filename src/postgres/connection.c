@@ -208,12 +208,25 @@ static int interrupted(struct error *err)
     return question && !interrupts_held ? question(err) : 0;
 }
 
-static void cancel(PGconn *conn)
+static atomic_bool cancels_forbidden;
+
+void pg_forbid_cancels(void)
+{
+    atomic_store(&cancels_forbidden, true);
+}
+
+void pg_cancel(PGcancel *cancel)
 {
     char ignored[256];
-    PGcancel *cancelling = PQgetCancel(conn);
-    PQcancel(cancelling, ignored, sizeof(ignored));
-    PQfreeCancel(cancelling);
+    if (!atomic_load(&cancels_forbidden))
+        PQcancel(cancel, ignored, sizeof(ignored));
+}
+
+static void cancel_statement(PGconn *conn)
+{
+    PGcancel *cancel = PQgetCancel(conn);
+    pg_cancel(cancel);
+    PQfreeCancel(cancel);
 }
 
 /* Waits until a result can be taken without blocking. An interrupt cancels the statement, once, and
@@ -226,7 +239,7 @@ static void await_result(PGconn *conn, int *ret_interrupt, struct error *err)
         if (ready > 0 && !PQconsumeInput(conn))
             return;
         if (ready <= 0 && *ret_interrupt == 0 && (*ret_interrupt = interrupted(err)) != 0)
-            cancel(conn);
+            cancel_statement(conn);
     }
 }
 

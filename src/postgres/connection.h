@@ -9,7 +9,7 @@
  * 57P, a lost socket), ERR_AUTH (28), ERR_PERMISSION (42501), ERR_CONFLICT (lock timeout 55P03,
  * deadlock 40P01, serialization 40001, query cancelled 57014), ERR_NO_SPACE (53100), ERR_SQL for
  * the rest. Secrets of the conninfo never reach a message. A PGconn belongs to one thread at a
- * time; only pg_cancel_* may be used from others.
+ * time; only pg_cancel() may be used from others.
  *
  * Every session has: client_encoding UTF8 (rows are copied with ENCODING of the database, so that
  * they are not converted; see pg_add_copy_options), DateStyle ISO, IntervalStyle postgres,
@@ -73,6 +73,11 @@ int pg_refuse_pooler(PGconn *conn, struct error *err);
 typedef int (*pg_interrupt)(struct error *err);
 void pg_set_interrupt(pg_interrupt question);
 void pg_hold_interrupts(bool hold);
+
+/* PQcancel() and its like go through here, so that nobody waits for a server that is known not to
+ * answer: once that is told, for the rest of the process, it does nothing. */
+void pg_cancel(PGcancel *cancel);
+void pg_forbid_cancels(void);
 
 /* Parameters are texts, ended by NULL; result rows are text. */
 int pg_query(PGconn *conn, PGresult **ret_result, struct error *err, const char *sql, ...);

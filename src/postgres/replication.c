@@ -207,8 +207,7 @@ int pg_abort_init(struct pg_abort *abort, PGconn *conn, struct error *err)
  * libpq sees the end of the stream; the descriptor stays its own. */
 void pg_abort(struct pg_abort *abort)
 {
-    char ignored[256];
-    PQcancel(abort->cancel, ignored, sizeof(ignored));
+    pg_cancel(abort->cancel);
     shutdown(abort->socket, SHUT_RDWR);
 }
 

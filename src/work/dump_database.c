@@ -289,8 +289,7 @@ static void watch(struct dump_database *database)
 
 static void cancel_query(void *cancel)
 {
-    char ignored[256];
-    PQcancel(cancel, ignored, sizeof(ignored));
+    pg_cancel(cancel);
 }
 
 static int run_crew(struct dump_database *database, struct error *err)

@@ -347,8 +347,7 @@ static int run_tasks(struct worker *worker, struct error *err)
 
 static void cancel_query(void *cancel)
 {
-    char ignored[256];
-    PQcancel(cancel, ignored, sizeof(ignored));
+    pg_cancel(cancel);
 }
 
 static void worker_clear(struct worker *worker)

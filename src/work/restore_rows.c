@@ -259,8 +259,7 @@ static int load_volumes(struct loader *loader, struct error *err)
 
 static void cancel_query(void *cancel)
 {
-    char ignored[256];
-    PQcancel(cancel, ignored, sizeof(ignored));
+    pg_cancel(cancel);
 }
 
 static int run_loader(void *argument, struct error *err)

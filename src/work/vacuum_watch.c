@@ -22,9 +22,8 @@ static const char DUMPS[] =
 
 static void cancel_worker(struct vacuum_worker *worker)
 {
-    char reason[256];
     if (worker->cancel && worker->runs_statement)
-        PQcancel(worker->cancel, reason, (int)sizeof(reason));
+        pg_cancel(worker->cancel);
 }
 
 static void stop(struct vacuum *vacuum)

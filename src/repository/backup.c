@@ -15,6 +15,9 @@ static json_t *pack_started(const struct repository *repository, const struct st
                   backup_kind_name(started->kind), "host", started->host, "pid",
                   (json_int_t)started->pid, "started_at", json_instant(started->started_us),
                   "heartbeat_at", json_instant(started->heartbeat_us));
+    if (object && started->due_us > 0 &&
+        json_object_set_new(object, "due_at", json_instant(started->due_us)) != 0)
+        json_release(&object), object = NULL;
     if (object && started->removed_by > 0 &&
         json_object_set_new(object, "removed_by", json_integer(started->removed_by)) != 0)
         json_release(&object), object = NULL;
@@ -78,6 +81,9 @@ static int parse_started(const json_t *object, struct started *started, struct e
         rc = json_take_instant(object, "started_at", &started->started_us, err);
     if (!rc)
         rc = json_take_instant(object, "heartbeat_at", &started->heartbeat_us, err);
+    started->due_us = INSTANT_NONE;
+    if (!rc && json_object_get(object, "due_at"))
+        rc = json_take_instant(object, "due_at", &started->due_us, err);
     if (!rc && json_object_get(object, "removed_by"))
         rc = json_take_integer(object, "removed_by", &started->removed_by, err);
     return rc;

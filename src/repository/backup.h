@@ -23,6 +23,7 @@ struct started {
     char run_id[BACKUP_NAME_MAX + 1];
     char host[BACKUP_NAME_MAX + 1]; /* filled by backup_begin */
     int64_t pid;                    /* filled by backup_begin */
+    int64_t due_us;                 /* INSTANT_NONE (or 0) for a run by hand */
     int64_t started_us;
     int64_t heartbeat_us; /* filled by backup_begin: started_us */
     int64_t removed_by;   /* number of the evidence of its removal; 0 while it is not removed */

@@ -73,6 +73,7 @@ void lock_record_of_self(struct lock_record *record, const struct lock_request *
     *record = (struct lock_record){.holder.class = request->class};
     copy_text(record->holder.job, request->job);
     copy_text(record->holder.run_id, request->run_id);
+    copy_text(record->holder.under, request->under);
     if (gethostname(record->holder.host, LOCK_TEXT_MAX) != 0)
         record->holder.host[0] = '\0';
     read_machine(record->holder.machine);
@@ -177,6 +178,7 @@ static int parse_record(const json_t *object, struct lock_record *record, struct
         rc = json_take_instant(object, "acquired_at", &holder->acquired_us, err);
     if (!rc)
         rc = json_take_instant(object, "refreshed_at", &holder->refreshed_us, err);
+    copy_text(holder->under, json_text(object, "under")); /* older records lack it */
     holder->class = (enum lock_class) class;
     record->state = (enum lock_state)state;
     holder->is_acquiring = record->state == LOCK_STATE_ACQUIRING;
@@ -199,12 +201,12 @@ int lock_write_record(struct repository *repository, const struct lock_record *r
     if (rc)
         return rc;
     json_t *object = json_pack(
-        "{s:i, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:o, s:o}", "format",
+        "{s:i, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:o, s:o}", "format",
         REPOSITORY_FORMAT, "number", (json_int_t)holder->number, "name", holder->name, "class",
         lock_class_name(holder->class), "state", STATE_NAMES[record->state], "host", holder->host,
         "machine", holder->machine, "place", holder->process.place, "pid",
         (json_int_t)holder->process.pid, "start_ticks", (json_int_t)holder->process.start_ticks,
-        "job", holder->job, "run_id", holder->run_id, "acquired_at",
+        "job", holder->job, "run_id", holder->run_id, "under", holder->under, "acquired_at",
         json_instant(holder->acquired_us), "refreshed_at", json_instant(holder->refreshed_us));
     return repository_write_json(repository, key, object, flags, err);
 }

@@ -10,6 +10,7 @@
 #define LOCK_SETTLE_US (10 * US_PER_SECOND)
 #define LOCK_SETTLE_POLL_US (50 * INT64_C(1000))
 #define LOCK_WAIT_POLL_US (250 * INT64_C(1000))
+#define LOCK_WAIT_POLL_MAX_US (5 * US_PER_SECOND)
 
 struct lock {
     struct repository *repository;
@@ -94,6 +95,14 @@ static int settle(const struct lock *lock, struct error *err)
     }
 }
 
+/* The server has taken its lock from that holder and given it to us, so it is over with that one,
+ * whatever its process does: it finds our number. */
+static bool is_taken_over(const struct lock *lock, const struct lock_holder *holder)
+{
+    const char *under = lock->record.holder.under;
+    return *under && strcmp(under, holder->under) == 0;
+}
+
 /* The first phase: the next number of this name. ERR_EXISTS when it is held; err then says by whom.
  */
 static int take_number(struct lock *lock, struct error *err)
@@ -103,7 +112,7 @@ static int take_number(struct lock *lock, struct error *err)
     int rc = lock_read_highest(lock->repository, lock->record.holder.name, &highest, &found, err);
     if (rc)
         return rc;
-    if (found && lock_record_is_live(&highest)) {
+    if (found && lock_record_is_live(&highest) && !is_taken_over(lock, &highest.holder)) {
         busy(lock, &highest.holder, err);
         return ERR_EXISTS;
     }
@@ -161,6 +170,26 @@ static int acquire_named(struct lock *lock, const struct lock_request *request, 
     return rc;
 }
 
+/* Looks again and again, more seldom the longer it lasts: each look is a listing. */
+static int acquire_waiting(struct lock *lock, const struct lock_request *request, struct error *err)
+{
+    int64_t begun_us = instant_monotonic_us(), poll_us = LOCK_WAIT_POLL_US;
+    int64_t own_us =
+        request->wait_own_us > request->wait_us ? request->wait_own_us : request->wait_us;
+    for (;;) {
+        int rc = acquire_named(lock, request, err);
+        int64_t most_us = rc == ERR_EXISTS ? own_us : request->wait_us;
+        int64_t waited_us = instant_monotonic_us() - begun_us;
+        if ((rc != ERR_EXISTS && rc != ERR_BUSY) || waited_us >= most_us)
+            return rc;
+        if (request->stop && request->stop(err))
+            return err ? err->code : ERR_INTERRUPTED;
+        sleep_us(most_us - waited_us < poll_us ? most_us - waited_us : poll_us);
+        if (waited_us > LOCK_WAIT_POLL_MAX_US && poll_us < LOCK_WAIT_POLL_MAX_US)
+            poll_us *= 2;
+    }
+}
+
 static void destroy(struct lock *lock)
 {
     pthread_mutex_destroy(&lock->mutex);
@@ -178,20 +207,18 @@ int lock_acquire(struct repository *repository, const struct lock_request *reque
     lock->repository = repository->keeper ? repository->keeper : repository;
     pthread_mutex_init(&lock->mutex, NULL);
     lock_record_of_self(&lock->record, request);
-    int64_t deadline = instant_monotonic_us() + request->wait_us;
-    int rc = acquire_named(lock, request, err);
-    while ((rc == ERR_EXISTS || rc == ERR_BUSY) && instant_monotonic_us() < deadline) {
-        int64_t left = deadline - instant_monotonic_us();
-        if (left > 0)
-            sleep_us(left < LOCK_WAIT_POLL_US ? left : LOCK_WAIT_POLL_US);
-        rc = acquire_named(lock, request, err);
-    }
+    int rc = acquire_waiting(lock, request, err);
     if (rc) {
         destroy(lock);
         return rc == ERR_EXISTS ? ERR_BUSY : rc;
     }
     *ret_lock = lock;
     return 0;
+}
+
+int64_t lock_number(const struct lock *lock)
+{
+    return lock->record.holder.number;
 }
 
 int lock_check_held(struct lock *lock, struct error *err)

@@ -12,6 +12,10 @@
  * A lock goes through the repository's keeper, so that it is refreshed and given back after
  * repository_stop() too.
  *
+ * A run that holds a lock of the server's too (work/turn.h) says in `under` which one that is. Who
+ * has that one now may take over at once from whom it was taken away: the number of the record (the
+ * fence) tells the earlier holder, who finds a higher one before it makes anything final.
+ *
  * ERR_CONFLICT from refresh and check: the lock was taken over, the run ends at once. Any thread
  * may refresh and check; after a release a refresh does nothing.
  */
@@ -43,8 +47,11 @@ enum lock_class {
 struct lock_request {
     const char *job; /* the lock is "job-JOB"; NULL: the first free of "CLASS-1", "CLASS-2"... */
     enum lock_class class;
-    const char *run_id; /* may be "" */
-    int64_t wait_us;    /* how long to wait for the end of others */
+    const char *run_id;              /* may be "" */
+    int64_t wait_us;                 /* how long to wait for the end of others */
+    int64_t wait_own_us;             /* for the end of a run of the same job, when that is longer */
+    const char *under;               /* the server's lock that is held meanwhile; NULL: none */
+    bool (*stop)(struct error *err); /* ends the waiting; NULL: nothing does */
 };
 
 /* A lock that is held, as others see it. */
@@ -57,6 +64,7 @@ struct lock_holder {
     char run_id[LOCK_TEXT_MAX + 1];
     char host[LOCK_TEXT_MAX + 1];
     char machine[LOCK_TEXT_MAX + 1];
+    char under[LOCK_TEXT_MAX + 1]; /* "" when it is under no lock of a server's */
     struct process_identity process;
     int64_t acquired_us, refreshed_us;
 };
@@ -69,6 +77,9 @@ int lock_refresh(struct lock *lock, struct error *err);
 int lock_check_held(struct lock *lock, struct error *err);
 int lock_release(struct lock *lock, struct error *err);
 struct lock *lock_free(struct lock *lock);
+
+/* The fence: higher than that of every holder before. */
+int64_t lock_number(const struct lock *lock);
 
 const char *lock_class_name(enum lock_class class);
 bool lock_classes_conflict(enum lock_class a, enum lock_class b);

@@ -294,6 +294,60 @@ static void run_race(struct repository *repository, const char *job_a, enum lock
             fail_msg("round %d: %s", i, racers[0].won[i] ? "both hold it" : "nobody holds it");
 }
 
+/* Who has the server's lock now takes over from whom it was taken away, and from nobody else. */
+static void test_taken_over(void **state)
+{
+    struct repository *repository = *state;
+    struct lock_request request = request_of("nightly", LOCK_DUMP);
+    struct lock *before = NULL, *after = NULL;
+    request.under = "17/5";
+    assert_ok(lock_acquire(repository, &request, &before, &fixture_err));
+    request.under = "18/5"; /* the server was restarted since */
+    assert_fails(lock_acquire(repository, &request, &after, &fixture_err), ERR_BUSY,
+                 "runs already");
+    request.under = NULL;
+    assert_fails(lock_acquire(repository, &request, &after, &fixture_err), ERR_BUSY,
+                 "runs already");
+    request.under = "17/5";
+    assert_ok(lock_acquire(repository, &request, &after, &fixture_err));
+    assert_int_equal(lock_number(after), lock_number(before) + 1);
+    assert_fails(lock_check_held(before, &fixture_err), ERR_CONFLICT, "taken over");
+    assert_ok(lock_check_held(after, &fixture_err));
+    assert_ok(lock_release(before, &fixture_err)); /* which takes nothing from the other */
+    assert_ok(lock_check_held(after, &fixture_err));
+    assert_int_equal(holders(repository), 1);
+    lock_free(before);
+    lock_free(after);
+}
+
+static bool stop_at_once(struct error *err)
+{
+    error_set(err, ERR_INTERRUPTED, "stopped by a signal");
+    return true;
+}
+
+/* For the end of a run of the same job one waits longer, unless something says stop. */
+static void test_wait_for_the_same_job(void **state)
+{
+    struct repository *repository = *state;
+    struct lock_request request = request_of("nightly", LOCK_DUMP);
+    struct lock *lock = acquire(repository, "nightly", LOCK_DUMP), *other = NULL;
+    request.wait_own_us = US_PER_SECOND;
+    int64_t started_us = instant_monotonic_us();
+    assert_fails(lock_acquire(repository, &request, &other, &fixture_err), ERR_BUSY, "nightly");
+    assert_true(instant_monotonic_us() - started_us >= US_PER_SECOND);
+    request.wait_own_us = US_PER_HOUR;
+    request.stop = stop_at_once;
+    assert_fails(lock_acquire(repository, &request, &other, &fixture_err), ERR_INTERRUPTED,
+                 "signal");
+    lock_free(lock);
+    lock = acquire(repository, "prune", LOCK_PRUNE);
+    request.stop = NULL;
+    assert_fails(lock_acquire(repository, &request, &other, &fixture_err), ERR_BUSY,
+                 "can't run beside");
+    lock_free(lock);
+}
+
 static void test_race_same_name(void **state)
 {
     run_race(*state, "nightly", LOCK_DUMP, "nightly", LOCK_DUMP);
@@ -318,6 +372,8 @@ int main(void)
         FIXTURE_TEST(test_lost),
         FIXTURE_TEST(test_unreadable),
         FIXTURE_TEST(test_wait),
+        FIXTURE_TEST(test_taken_over),
+        FIXTURE_TEST(test_wait_for_the_same_job),
         FIXTURE_TEST(test_race_same_name),
         FIXTURE_TEST(test_race_of_classes),
     };

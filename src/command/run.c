@@ -148,7 +148,7 @@ static void print_report(const struct journal_run *run)
 {
     char took[UNITS_TEXT_MAX], source[UNITS_TEXT_MAX], stored[UNITS_TEXT_MAX];
     printf("%s/%s: %s", run->cluster, run->job, journal_outcome_name(run->outcome));
-    if (run->outcome == OUTCOME_SKIPPED)
+    if (run->outcome == OUTCOME_SKIPPED || run->outcome == OUTCOME_NOT_MINE)
         printf(": %s", run->message);
     else
         printf(" in %s", duration_format(run->ended_us - run->started_us, took));

@@ -12,7 +12,7 @@
  * A lock goes through the repository's keeper, so that it is refreshed and given back after
  * repository_stop() too.
  *
- * A run that holds a lock of the server's too (work/turn.h) says in `under` which one that is. Who
+ * A run that holds a lock of the server's too (work/lease.h) says in `under` which one that is. Who
  * has that one now may take over at once from whom it was taken away: the number of the record (the
  * fence) tells the earlier holder, who finds a higher one before it makes anything final.
  *

@@ -187,8 +187,6 @@ static int complete(struct dump *dump, const struct pg_server *server, struct er
         rc = error_no_memory(err);
     if (!rc && work_interrupted(err))
         rc = ERR_INTERRUPTED;
-    if (!rc)
-        rc = work_check_lock(dump->work, err);
     return rc ? rc : making_complete(&dump->making, manifest, err);
 }
 

@@ -213,8 +213,8 @@ static int compare_folders(struct repository *repository, struct facts_audit *fa
 
 static int look_at_entry(const struct store_object *object, void *context, struct error *err)
 {
-    static const char *const KNOWN[] = {"dumps/",    "snapshots/", "wal/",        "holds/",
-                                        "evidence/", "locks/",     "cluster.json"};
+    static const char *const KNOWN[] = {"dumps/",    "snapshots/", "wal/",  "holds/",
+                                        "evidence/", "locks/",     "runs/", "cluster.json"};
     struct listing *listing = context;
     for (size_t i = 0; i < ARRAY_SIZE(KNOWN); i++)
         if (strcmp(object->key + listing->prefix_length, KNOWN[i]) == 0)

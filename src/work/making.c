@@ -13,8 +13,9 @@ int making_begin(const struct work *work, enum backup_kind kind,
                  const struct repository_server *server, struct making *ret_making,
                  struct error *err)
 {
-    struct making making = {.work = work,
-                            .started = {.kind = kind, .started_us = work->started_us}};
+    struct making making = {
+        .work = work,
+        .started = {.kind = kind, .due_us = work->claimed_due_us, .started_us = work->started_us}};
     struct started *started = &making.started;
     int rc = repository_prepare(work->repository, err);
     if (!rc && server->system_identifier[0])
@@ -60,9 +61,10 @@ static void note_made(const struct making *making, const json_t *manifest)
     if (!rc)
         rc = evidence_add(
             making->work->repository, "backup_made",
-            json_pack("{s:s, s:s, s:s, s:s, s:o*, s:o*, s:I, s:s}", "id", started->id, "kind",
-                      backup_kind_name(started->kind), "job", started->job, "run_id",
-                      started->run_id, "started_at",
+            json_pack("{s:s, s:s, s:s, s:s, s:o*, s:I, s:o*, s:o*, s:I, s:s}", "id", started->id,
+                      "kind", backup_kind_name(started->kind), "job", started->job, "run_id",
+                      started->run_id, "due_at", json_incref(json_object_get(manifest, "due_at")),
+                      "fence", (json_int_t)json_number(manifest, "fence"), "started_at",
                       json_incref(json_object_get(manifest, "started_at")), "completed_at",
                       json_incref(json_object_get(manifest, "completed_at")), "bytes_stored",
                       (json_int_t)json_number(manifest, "bytes_stored"), "manifest_sha256", sha256),
@@ -72,11 +74,29 @@ static void note_made(const struct making *making, const json_t *manifest)
                     error.message);
 }
 
-int making_complete(const struct making *making, const json_t *manifest, struct error *err)
+/* For which due instant, and under which number of the lock. */
+static int sign(const struct making *making, json_t *manifest, struct error *err)
+{
+    const struct work *work = making->work;
+    int failed = 0;
+    if (work->claimed_due_us > 0)
+        failed = json_object_set_new(manifest, "due_at", json_instant(work->claimed_due_us));
+    if (!failed && work->lock)
+        failed = json_object_set_new(manifest, "fence",
+                                     json_integer((json_int_t)lock_number(work->lock)));
+    return failed ? error_no_memory(err) : 0;
+}
+
+/* The locks are looked at last, with nothing between that takes time but the writing itself. */
+int making_complete(const struct making *making, json_t *manifest, struct error *err)
 {
     struct repository *repository = making->work->repository;
     const struct started *started = &making->started;
-    int rc = manifest_check_stored(repository, started->kind, started->id, manifest, err);
+    int rc = sign(making, manifest, err);
+    if (!rc)
+        rc = manifest_check_stored(repository, started->kind, started->id, manifest, err);
+    if (!rc)
+        rc = work_check_lock(making->work, err);
     if (!rc)
         rc = manifest_write(repository, started->kind, started->id, manifest, err);
     if (!rc)

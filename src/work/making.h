@@ -28,9 +28,10 @@ int making_begin(const struct work *work, enum backup_kind kind,
                  struct error *err);
 void making_key(const struct making *making, const char *name, char key[STORE_KEY_MAX + 1]);
 int making_beat(struct making *making, struct error *err);
-/* Looks whether all that the manifest lists is stored, writes it, and notes in the evidence which
+/* Adds for which due instant and under which fence it is made, looks whether all that the manifest
+ * lists is stored and the locks are still this run's, writes it, and notes in the evidence which
  * manifest it is, so that a change or loss of it shows. */
-int making_complete(const struct making *making, const json_t *manifest, struct error *err);
+int making_complete(const struct making *making, json_t *manifest, struct error *err);
 /* Nothing stays, but for what an object lock holds or can't be deleted now: that is garbage which
  * prune finds. */
 void making_discard(const struct making *making);

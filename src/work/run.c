@@ -8,16 +8,22 @@
 #include "repository/ids.h"
 #include "work/locking.h"
 #include "work/open_repository.h"
+#include "work/lease.h"
 
 static const struct {
     enum job_type type;
     work_function run;
     enum lock_class class;
+    enum lease_need need;
 } RUNNERS[] = {
-    {JOB_DUMP, dump_run, LOCK_DUMP},       {JOB_SNAPSHOT, snapshot_run, LOCK_SNAPSHOT},
-    {JOB_VACUUM, vacuum_run, LOCK_VACUUM}, {JOB_PRUNE, prune_run, LOCK_PRUNE},
-    {JOB_WAL, wal_run, LOCK_OTHER},        {JOB_VERIFY, verify_run, LOCK_VERIFY},
-    {JOB_DRILL, drill_run, LOCK_RESTORE},  {JOB_AUDIT, audit_run, LOCK_OTHER},
+    {JOB_DUMP, dump_run, LOCK_DUMP, LEASE_NEEDS_SERVER},
+    {JOB_SNAPSHOT, snapshot_run, LOCK_SNAPSHOT, LEASE_NEEDS_SERVER},
+    {JOB_VACUUM, vacuum_run, LOCK_VACUUM, LEASE_NEEDS_PRIMARY},
+    {JOB_PRUNE, prune_run, LOCK_PRUNE, LEASE_NEEDS_NO_SERVER},
+    {JOB_WAL, wal_run, LOCK_OTHER, LEASE_NEEDS_PRIMARY},
+    {JOB_VERIFY, verify_run, LOCK_VERIFY, LEASE_NEEDS_NO_SERVER},
+    {JOB_DRILL, drill_run, LOCK_RESTORE, LEASE_NEEDS_NO_SERVER},
+    {JOB_AUDIT, audit_run, LOCK_OTHER, LEASE_NEEDS_NO_SERVER},
 };
 
 /* A run in progress: the request, its report, and what guards the callbacks of many threads. */
@@ -108,6 +114,15 @@ static void leave_journal(struct running *running)
         say(running, "the outcome is not in the journal", &error);
 }
 
+/* A scheduled run waits for another of the same job, to see whether that does its due instant; who
+ * runs by hand is told that it runs already. */
+static int64_t wait_us(const struct run_request *request)
+{
+    if (request->due_us == INSTANT_NONE)
+        return request->job->lock_wait_us;
+    return request->job->timeout_us > 0 ? request->job->timeout_us : LEASE_WAIT_MAX_US;
+}
+
 /* -- the work itself ----------------------------------------------------------------------- */
 
 static int find_runner(enum job_type type, size_t *ret_index, struct error *err)
@@ -128,9 +143,9 @@ static int run_story(struct work *work, work_function story, struct running *run
     if (work_interrupted(err))
         return ERR_INTERRUPTED;
     int rc = story(work, &result, err);
-    /* A store that was stopped knows that, but not why. */
+    /* A store that was stopped knows that, and a connection that it was cut, but not why. */
     struct error reason = ERROR_NONE;
-    if (rc == ERR_INTERRUPTED && work_interrupted(&reason)) {
+    if ((rc == ERR_INTERRUPTED || rc == ERR_CONNECTION) && work_interrupted(&reason)) {
         rc = reason.code;
         if (err)
             *err = reason;
@@ -145,8 +160,61 @@ static int run_story(struct work *work, work_function story, struct running *run
     return rc;
 }
 
+/* Somebody else has done it, or must: that is no failure. */
+static void leave_it(struct running *running, const char *why)
+{
+    struct journal_run *run = &running->report->run;
+    run->outcome = OUTCOME_NOT_MINE;
+    snprintf(run->message, sizeof(run->message), "%s", why);
+}
+
+/* With both locks held: what is not on record now was not done, and is not being done. */
+static int find_done(struct running *running, struct repository *repository, bool *ret_done,
+                     struct error *err)
+{
+    const struct run_request *request = running->request;
+    struct run_record record;
+    char text[ERROR_MESSAGE_MAX];
+    if (request->due_us == INSTANT_NONE)
+        return 0;
+    int rc = lease_find_done(repository, request->job, request->due_us, &record, ret_done, err);
+    if (rc || !*ret_done)
+        return rc;
+    lease_describe_done(&record, text, sizeof(text));
+    leave_it(running, text);
+    return 0;
+}
+
+/* What was done stays done whatever becomes of its record. */
+static void note_done(struct running *running, struct repository *repository)
+{
+    const struct run_request *request = running->request;
+    const struct journal_run *run = &running->report->run;
+    struct error error = ERROR_NONE;
+    struct run_record record = {.due_us = request->due_us,
+                                .started_us = run->started_us,
+                                .ended_us = instant_now_us(),
+                                .fence = running->report->fence};
+    char other[ERROR_MESSAGE_MAX], text[ERROR_MESSAGE_MAX + 64];
+    bool first = true;
+    if (request->due_us == INSTANT_NONE)
+        return;
+    snprintf(record.job, sizeof(record.job), "%s", run->job);
+    snprintf(record.run_id, sizeof(record.run_id), "%s", run->run_id);
+    snprintf(record.backup_id, sizeof(record.backup_id), "%s", run->backup_id);
+    int rc = lease_note_done(repository, &record, &first, &error);
+    if (rc)
+        say(running, "that this due instant is done is not on record in the repository", &error);
+    if (!rc && !first) {
+        lease_describe_done(&record, other, sizeof(other));
+        snprintf(text, sizeof(text), "warning: this run came second: %s", other);
+        take_notice(text, running);
+    }
+    run_records_trim(repository, run->job, record.ended_us, NULL);
+}
+
 static int run_locked(struct running *running, struct repository *repository, size_t runner,
-                      struct error *err)
+                      struct lease *lease, struct error *err)
 {
     const struct run_request *request = running->request;
     const struct journal_run *run = &running->report->run;
@@ -154,14 +222,24 @@ static int run_locked(struct running *running, struct repository *repository, si
     struct lock_request wanted = {.job = request->job->name,
                                   .class = RUNNERS[runner].class,
                                   .run_id = run->run_id,
-                                  .wait_us = request->job->lock_wait_us};
+                                  .wait_us = request->job->lock_wait_us,
+                                  .wait_own_us = wait_us(request),
+                                  .under = lease_under(lease),
+                                  .stop = work_interrupted};
+    bool is_done = false;
     int rc = locking_begin(repository, &wanted, request->job->timeout_us, &locking, err);
     if (rc)
+        return rc;
+    running->report->fence = lock_number(locking_lock(locking));
+    rc = find_done(running, repository, &is_done, err);
+    if (rc || is_done)
         return rc;
     struct work work = {.policy = request->policy,
                         .job = request->job,
                         .repository = repository,
                         .lock = locking_lock(locking),
+                        .lease = lease,
+                        .claimed_due_us = request->due_us,
                         .accept_empty = request->accept_empty,
                         .due_us = run->due_us == INSTANT_NONE ? run->started_us : run->due_us,
                         .started_us = run->started_us,
@@ -170,6 +248,8 @@ static int run_locked(struct running *running, struct repository *repository, si
                         .context = running};
     snprintf(work.run_id, sizeof(work.run_id), "%s", run->run_id);
     rc = run_story(&work, RUNNERS[runner].run, running, err);
+    if (!rc)
+        note_done(running, repository);
     struct error release = ERROR_NONE;
     if (locking_end(locking, &release) && release.code != ERR_CONFLICT)
         say(running, "the lock was not given back", &release);
@@ -196,24 +276,49 @@ static void mind_new_repository(struct running *running, const struct repository
     take_notice(text, running);
 }
 
+static int take_lease(struct running *running, size_t runner, struct lease **ret_lease,
+                      struct error *err)
+{
+    const struct run_request *request = running->request;
+    struct lease_request wanted = {.policy = request->policy,
+                                   .job = request->job,
+                                   .run_id = running->report->run.run_id,
+                                   .need = RUNNERS[runner].need,
+                                   .wait_us = wait_us(request),
+                                   .progress = take_progress,
+                                   .notice = take_notice,
+                                   .context = running};
+    int rc = lease_take(&wanted, ret_lease, err);
+    if (!rc && lease_refusal(*ret_lease))
+        leave_it(running, lease_refusal(*ret_lease));
+    return rc;
+}
+
 static int run_claimed(struct running *running, struct error *err)
 {
     const struct run_request *request = running->request;
+    _cleanup_(lease_freep) struct lease *lease = NULL; /* the last to be given back */
     _cleanup_(repository_freep) struct repository *repository = NULL;
     size_t runner = 0;
     int rc = find_runner(request->job->type, &runner, err);
+    if (!rc)
+        rc = take_lease(running, runner, &lease, err);
+    if (!rc && lease_refusal(lease))
+        return 0;
     if (!rc)
         rc = work_open_repository(request->policy, request->job, &repository, err);
     if (!rc)
         mind_new_repository(running, repository);
     if (!rc)
         rc = repository_prepare(repository, err);
-    return rc ? rc : run_locked(running, repository, runner, err);
+    return rc ? rc : run_locked(running, repository, runner, lease, err);
 }
 
 static void fill_outcome(struct journal_run *run, int rc, const struct error *error)
 {
     run->ended_us = instant_now_us();
+    if (rc == 0 && run->outcome == OUTCOME_NOT_MINE)
+        return;
     run->outcome = rc == 0                 ? OUTCOME_DONE
                    : rc == ERR_INTERRUPTED ? OUTCOME_INTERRUPTED
                                            : OUTCOME_FAILED;
@@ -335,11 +440,11 @@ json_t *run_report_json(const struct run_report *report)
 {
     const struct journal_run *run = &report->run;
     return json_pack(
-        "{s:s, s:s, s:s, s:o, s:i, s:s, s:o, s:o, s:s?, s:I, s:I, s:o, s:o, s:O*}", "run_id",
+        "{s:s, s:s, s:s, s:o, s:i, s:s, s:o, s:o, s:s?, s:I, s:I, s:I, s:o, s:o, s:O*}", "run_id",
         run->run_id, "cluster", run->cluster, "job", run->job, "due", json_instant(run->due_us),
         "attempt", run->attempt, "outcome", journal_outcome_name(run->outcome), "started_at",
         json_instant(run->started_us), "ended_at", json_instant(run->ended_us), "backup_id",
         run->backup_id[0] ? run->backup_id : NULL, "bytes_source", (json_int_t)run->bytes_source,
-        "bytes_stored", (json_int_t)run->bytes_stored, "error", error_json(run), "notices",
-        notices_json(report), "details", report->details);
+        "bytes_stored", (json_int_t)run->bytes_stored, "fence", (json_int_t)report->fence, "error",
+        error_json(run), "notices", notices_json(report), "details", report->details);
 }

@@ -2,9 +2,14 @@
  * One run of one job: what the daemon, a person, a systemd timer or a Kubernetes CronJob starts.
  *
  *     claim the due instant in the journal, or begin what the daemon claimed
+ *     take its turn: the server's lock of the job (lease.h); on a standby perhaps: not mine
  *     open the repository, take the job's lock, refresh it every minute
+ *     look whether another has done the due instant: not mine then
  *     call the story of the job's type (the table at the top of run.c)
- *     give the lock back, write the outcome into the journal
+ *     put on record in the repository that the due instant is done
+ *     give the locks back, write the outcome into the journal
+ *
+ * Outcome not_mine is no error: somebody else has done it, or must; run.message says who.
  *
  * A due instant that the journal knows as claimed or done is not run again: outcome skipped, no
  * error. A journal that can't be written never stops a run: it is a notice, for the backup is worth
@@ -43,6 +48,7 @@ struct run_request {
 
 struct run_report {
     struct journal_run run; /* ids, times, outcome, bytes, error */
+    int64_t fence;          /* the number of the lock it ran under; 0: it had none */
     bool needs_snapshot;    /* of work.h; on failure too */
     json_t *details;        /* what else the job said; may be NULL */
     struct strv notices;    /* at most WORK_NOTICES_MAX */

@@ -201,8 +201,7 @@ static int complete(struct snapshot *snapshot, struct error *err)
         return error_no_memory(err);
     if (work_interrupted(err))
         return ERR_INTERRUPTED;
-    rc = work_check_lock(snapshot->work, err);
-    return rc ? rc : making_complete(&snapshot->making, manifest, err);
+    return making_complete(&snapshot->making, manifest, err);
 }
 
 /* -- the whole ------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 #include "work/work.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 
 #include "postgres/connection.h"
 #include "repository/locks.h"
+#include "work/lease.h"
 
 /* Why the work of this process shall end: an error code, 0 while it may go on. A process runs one
  * job, so one flag is enough; the first reason stays. */
@@ -14,10 +16,13 @@ static char stop_message[ERROR_MESSAGE_MAX]; /* written before stop_code by work
 
 void work_stop(int code, const char *message)
 {
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     int going = 0;
+    pthread_mutex_lock(&mutex);
     if (atomic_load(&stop_code) == 0)
         snprintf(stop_message, sizeof(stop_message), "%s", message);
     atomic_compare_exchange_strong(&stop_code, &going, code);
+    pthread_mutex_unlock(&mutex);
 }
 
 /* The second signal ends the process at once, as if it were not caught. */
@@ -109,5 +114,6 @@ void work_notice(const struct work *work, const char *format, ...)
 
 int work_check_lock(const struct work *work, struct error *err)
 {
-    return work->lock ? lock_check_held(work->lock, err) : 0;
+    int rc = work->lock ? lock_check_held(work->lock, err) : 0;
+    return rc ? rc : lease_check(work->lease, err);
 }

@@ -31,7 +31,9 @@ struct work {
     const struct policy *policy;
     const struct policy_job *job;
     struct repository *repository;
-    struct lock *lock; /* held by this run; NULL when run without one, in tests */
+    struct lock *lock;      /* held by this run; NULL when run without one, in tests */
+    struct lease *lease;    /* of lease.h; NULL likewise */
+    int64_t claimed_due_us; /* the due instant; INSTANT_NONE (or 0) for a run by hand */
     char run_id[WORK_RUN_ID_MAX];
     bool accept_empty; /* a person knows that a database has lost all its tables */
     int64_t due_us;    /* the due instant, or the start of a run by hand */
@@ -54,8 +56,9 @@ void work_result_clear(struct work_result *result);
 void work_progress(const struct work *work, const char *phase, int64_t done, int64_t total);
 void work_notice(const struct work *work, const char *format, ...) _printf_(2, 3);
 
-/* Whether the lock is still this run's: asked before a manifest is written or a thing deleted.
- * ERR_CONFLICT when another run has taken over. */
+/* Whether the locks, the repository's and the server's, are still this run's: asked before a
+ * manifest is written or a thing deleted. ERR_CONFLICT when another run has taken over,
+ * ERR_CONNECTION when the server does not say any more that it is ours. */
 int work_check_lock(const struct work *work, struct error *err);
 
 /*
@@ -71,7 +74,7 @@ void work_catch_signals_to_finish(void);
 bool work_shall_finish(void);
 
 /* Asks the running work to end with this error, as a signal does: a timeout, a lost lock. The first
- * reason stays. Called by one thread, the watcher of run.c. */
+ * reason stays. Any thread. */
 void work_stop(int code, const char *message);
 
 /* A job type: how run.c runs it. The stories export one function each. */

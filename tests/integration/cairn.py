@@ -98,6 +98,7 @@ def assert_error(run, *words):
 
 class Workspace:
     """A policy file with its repository and state folder; every call of pgcairn gets all three."""
+    prefix = ()  # what start() puts before the program: "ip netns exec NAME"
 
     def __init__(self, folder, server, databases=("app",), jobs=None, connection=None, store=None, **policy):
         self.folder = Path(folder)
@@ -139,7 +140,7 @@ class Workspace:
 
     def start(self, *arguments, json=False, env=None):
         """Starts pgcairn and does not wait; use it as a context manager."""
-        return Started(self.arguments(arguments, json), self.environment(env))
+        return Started(self.arguments(arguments, json), self.environment(env), self.prefix)
 
     def dump(self, job="nightly", **options):
         """Runs a dump job; returns the id of its backup."""
@@ -170,8 +171,8 @@ class Workspace:
 class Started:
     """A pgcairn that runs beside the test. Its output goes to files, so it never blocks on a pipe."""
 
-    def __init__(self, arguments, env):
-        self.command = binary_command(arguments)
+    def __init__(self, arguments, env, prefix=()):
+        self.command = [*prefix, *binary_command(arguments)]
         self.folder = Path(env["STATE_DIRECTORY"]).parent
         count = len(list(self.folder.glob("started-*.err")))
         self.out_file = self.folder / f"started-{count}.out"

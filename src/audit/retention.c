@@ -43,13 +43,20 @@ static bool had_newer(const struct audit_backup *history, size_t own, size_t new
 /* What a prune deleted was there when it made its plan; it may have been at it for so long. */
 #define PRUNE_TOOK_US US_PER_HOUR
 
+/* All of them together. */
+struct deletions {
+    size_t count, unjudged;
+    int64_t steps;    /* that may still be taken */
+    int64_t other_us; /* until when another policy was in force */
+};
+
 struct deletion {
     struct audit_judging *judging;
     const struct policy_job *job;
     const struct facts_record *record;
     const struct audit_backup *history;
     size_t own, newest; /* in the history */
-    int64_t *steps;     /* left, of all deletions together */
+    struct deletions *all;
 };
 
 /* Whether a calendar rule wanted it: it was the newest of its bucket, and newer buckets with a good
@@ -62,7 +69,7 @@ static bool was_in_calendar(const struct deletion *deletion, size_t rule)
     int64_t own = retention_calendar_bucket(rule, zone, deletion->record->started_us);
     int64_t since_us = deletion->record->at_us - PRUNE_TOOK_US, last = INT64_MIN;
     for (size_t i = deletion->newest; i > deletion->own && buckets < wanted; i--) {
-        if (--*deletion->steps < 0)
+        if (--deletion->all->steps < 0)
             return false;
         if (!history[i].is_good ||
             (history[i].removed_us != INSTANT_NONE && history[i].removed_us <= since_us))
@@ -82,7 +89,7 @@ static void say_deletion(const struct deletion *deletion, const char *format, ..
 static void say_deletion(const struct deletion *deletion, const char *format, ...)
 {
     char text[300];
-    bool is_certain = deletion->record->at_us > audit_other_policy_until(deletion->judging);
+    bool is_certain = deletion->record->at_us > deletion->all->other_us;
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
@@ -117,7 +124,7 @@ static void judge_rules(const struct deletion *deletion)
 
 /* Held against the rules as they are now: what they wanted when it was deleted. */
 static void judge_deletion(struct audit_judging *judging, const struct policy_job *job,
-                           const struct facts_record *record, int64_t *steps)
+                           const struct facts_record *record, struct deletions *all)
 {
     size_t count;
     const struct audit_backup *history = audit_history_of(judging, job->name, &count);
@@ -127,7 +134,7 @@ static void judge_deletion(struct audit_judging *judging, const struct policy_jo
                                 .history = history,
                                 .own = newest_by(history, count, record->started_us),
                                 .newest = newest_by(history, count, record->at_us),
-                                .steps = steps};
+                                .all = all};
     if (deletion.newest == count || deletion.own == count ||
         history[deletion.newest].started_us < record->started_us)
         return;
@@ -141,8 +148,7 @@ AUDIT_CONTROL(audit_deleted_rightly)
 {
     (void)err;
     const struct facts_audit *facts = judging->facts;
-    size_t deletions = 0, unjudged = 0;
-    int64_t steps = STEPS_OF_ALL;
+    struct deletions all = {.steps = STEPS_OF_ALL, .other_us = audit_other_policy_until(judging)};
     audit_require(judging, 0, "the rules of each job, at the time of each deletion");
     if (audit_lacks_repository(judging) || audit_lacks_evidence(judging))
         return 0;
@@ -150,23 +156,23 @@ AUDIT_CONTROL(audit_deleted_rightly)
         const struct facts_record *record = &facts->records[i];
         if (strcmp(record->type, "backup_removed") != 0 || !audit_in_period(judging, record->at_us))
             continue;
-        deletions++;
+        all.count++;
         audit_point(judging, "%s/evidence/%010lld.json: %s", judging->policy->cluster,
                     (long long)record->number, record->id);
         const struct policy_job *job = policy_find_job(judging->policy, record->job);
-        bool is_judged = job && record->started_us != INSTANT_NONE && steps > 0;
-        unjudged += !is_judged;
+        bool is_judged = job && record->started_us != INSTANT_NONE && all.steps > 0;
+        all.unjudged += !is_judged;
         if (is_judged && strcmp(record->state, "good") == 0)
-            judge_deletion(judging, job, record, &steps);
+            judge_deletion(judging, job, record, &all);
     }
-    if (unjudged)
+    if (all.unjudged)
         audit_say(
             judging, AUDIT_WARN,
             "%zu of %zu deletions could not be judged: the policy has not their job, or there "
             "are too many",
-            unjudged, deletions);
-    audit_say(judging, AUDIT_PASS, "%zu deletion%s on record, each by the rules", deletions,
-              deletions == 1 ? "" : "s");
+            all.unjudged, all.count);
+    audit_say(judging, AUDIT_PASS, "%zu deletion%s on record, each by the rules", all.count,
+              all.count == 1 ? "" : "s");
     return 0;
 }
 

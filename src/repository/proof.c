@@ -329,6 +329,13 @@ static int take_events(struct repository *repository, struct proof *proof, struc
         rc = evidence_read(repository, number, &record, err);
         if (!rc)
             rc = take_event(proof, record, err);
+        if (rc == ERR_NOT_FOUND) { /* others are behind it: somebody has removed it */
+            error_set(err, ERR_UNKNOWN,
+                      "evidence record %lld is missing: what was made and removed "
+                      "can't be told",
+                      (long long)number);
+            rc = error_hint(err, "see pgcairn audit %s --verify-evidence", repository->cluster);
+        }
     }
     if (!rc)
         proof->upto = tip.number;

@@ -154,12 +154,12 @@ static int64_t elapsed_us(const struct verifying *verifying)
 }
 
 /* How long an item will take, by what was read so far. */
-static int64_t estimate_us(const struct verifying *verifying, const struct verify_item *item)
+static double estimate_us(const struct verifying *verifying, const struct verify_item *item)
 {
     int64_t done = atomic_load(&verifying->bytes_done);
     if (item->level <= 1 || done <= 0)
         return 0;
-    return (int64_t)((double)item->bytes / (double)done * (double)elapsed_us(verifying));
+    return (double)item->bytes / (double)done * (double)elapsed_us(verifying);
 }
 
 /* The first one is begun in any case: the run that finds it so begins with it the next time. */
@@ -167,7 +167,8 @@ static bool is_over(const struct verifying *verifying, size_t next)
 {
     int64_t budget_us = verifying->request->budget_us;
     return next > 0 && budget_us > 0 &&
-           elapsed_us(verifying) + estimate_us(verifying, &verifying->items[next]) >= budget_us;
+           (double)elapsed_us(verifying) + estimate_us(verifying, &verifying->items[next]) >=
+               (double)budget_us;
 }
 
 static int name_left(struct verifying *verifying, size_t next, struct error *err)

@@ -195,6 +195,19 @@ static void test_events_since(void **state)
     proof_clear(&proof);
 }
 
+/* A record that somebody took away between others may have told of a backup. */
+static void test_a_missing_event(void **state)
+{
+    struct repository *repository = *state;
+    struct proof proof = {0};
+    for (int i = 0; i < 3; i++)
+        assert_ok(evidence_add(repository, "other", json_object(), NULL, &fixture_err));
+    assert_ok(store_delete(repository->store, "shop/evidence/0000000002.json", &fixture_err));
+    repository->evidence_number = 3;
+    assert_fails(proof_read_all(repository, &proof, &fixture_err), ERR_UNKNOWN,
+                 "evidence record 2 is missing");
+}
+
 /* Without a proof that can be read the facts are not whole, so that nothing is deleted. */
 static void test_facts(void **state)
 {
@@ -296,6 +309,7 @@ int main(void)
         FIXTURE_TEST(test_events_since),         FIXTURE_TEST(test_facts),
         FIXTURE_TEST(test_the_newest_of_a_type), FIXTURE_TEST(test_remains_of_a_write),
         FIXTURE_TEST(test_two_at_once),          FIXTURE_TEST(test_a_race),
+        FIXTURE_TEST(test_a_missing_event),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

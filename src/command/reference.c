@@ -11,12 +11,6 @@
 
 enum { SECTIONS_MAX = 64, TEXT_LIMIT = 1 << 20, TAKES_MAX = 400 };
 
-static const struct command *const COMMANDS[] = {
-#define X(name) &name,
-    COMMAND_LIST(X)
-#undef X
-};
-
 static const char POLICY_HEAD[] =
     "# The policy file\n"
     "\n"
@@ -41,14 +35,13 @@ static const char COMMANDS_HEAD[] =
     "<!-- Printed by `pgcairn reference commands`, from the tables that the program reads its "
     "arguments by. -->\n"
     "\n"
-    "    pgcairn [-c FILE|DIR]... [--json] [-q|-v] COMMAND ...\n"
+    "Results go to stdout, logs and progress to stderr. Exit status: 0 done, 1 failed, 2 wrong usage "
+    "or\n"
+    "policy, 3 could not tell, 4 busy, 5 interrupted; of what PostgreSQL calls by itself it differs: "
+    "`wal push`\n"
+    "and `wal fetch` are in [operations.md](operations.md#exit-statuses).\n"
     "\n"
-    "`-c` names a policy file or a folder of them; without it `$PGCAIRN_POLICY`, else\n"
-    "`/etc/pgcairn/policies`. With `--json` one JSON document is on stdout and nothing else. Logs "
-    "and\n"
-    "progress go to stderr. Exit status: 0 done, 1 failed, 2 wrong usage or policy, 3 could not "
-    "tell, 4 busy,\n"
-    "5 interrupted; what PostgreSQL calls by itself differs and says so.\n";
+    "    pgcairn [OPTIONS] COMMAND ...\n";
 
 /* What a section needs said beyond its rows. */
 static const struct {
@@ -219,6 +212,8 @@ static void add_cell(struct buf *out, const char *text)
             buf_add_text(out, "\\");
         if (*text == '<')
             buf_add_text(out, "&lt;");
+        else if (*text == '\n') /* where help breaks a line */
+            buf_add_text(out, " ");
         else
             buf_add(out, text, 1);
     }
@@ -240,14 +235,11 @@ static void add_block(struct buf *out, const char *text)
     }
 }
 
-static void add_command_text(struct buf *out, const struct command *command)
+static void add_options(struct buf *out, const struct command_option *option)
 {
-    buf_addf(out, "\n## %s\n\n", command->name);
-    buf_addf(out, "%c%s.\n\n    pgcairn %s%s%s\n", command->summary[0] & ~0x20,
-             command->summary + 1, command->name, *command->usage ? " " : "", command->usage);
-    if (command->options && command->options->name)
+    if (option && option->name)
         buf_add_text(out, "\n| option | |\n|---|---|\n");
-    for (const struct command_option *option = command->options; option && option->name; option++) {
+    for (; option && option->name; option++) {
         buf_addf(out, "| `%s%s%s", option->name[1] ? "--" : "-", option->name,
                  option->argument ? " " : "");
         add_cell(out, option->argument ? option->argument : "");
@@ -255,21 +247,38 @@ static void add_command_text(struct buf *out, const struct command *command)
         add_cell(out, option->help);
         buf_add_text(out, " |\n");
     }
+}
+
+static void add_command_text(struct buf *out, const struct command *command)
+{
+    buf_addf(out, "\n## %s\n\n", command->name);
+    buf_addf(out, "%c%s.\n\n    pgcairn %s%s%s\n", command->summary[0] & ~0x20,
+             command->summary + 1, command->name, *command->usage ? " " : "", command->usage);
+    add_options(out, command->options);
     if (command->examples)
         add_block(out, command->examples);
 }
 
-static json_t *command_json(const struct command *command)
+static json_t *options_json(const struct command_option *option)
 {
     json_t *options = json_array();
-    for (const struct command_option *option = command->options; option && option->name; option++)
+    for (; option && option->name; option++)
         json_array_append_new(options,
                               json_pack("{s:s, s:s?, s:b, s:s}", "name", option->name, "argument",
                                         option->argument, "repeats", option->kind == OPTION_LIST,
                                         "help", option->help));
-    return json_pack("{s:s, s:s, s:s, s:s?, s:o}", "name", command->name, "usage", command->usage,
-                     "summary", command->summary, "examples", command->examples, "options",
-                     options);
+    return options;
+}
+
+static json_t *commands_json(void)
+{
+    json_t *list = json_array();
+    for (const struct command *const *row = command_all(); *row; row++)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s?, s:o}", "name", (*row)->name,
+                                              "usage", (*row)->usage, "summary", (*row)->summary,
+                                              "examples", (*row)->examples, "options",
+                                              options_json((*row)->options)));
+    return json_pack("{s:o, s:o}", "options", options_json(command_globals()), "commands", list);
 }
 
 /* ------------------------------------------------------------------------------------------ */
@@ -293,15 +302,12 @@ static int print_policy(const struct globals *globals, struct error *err)
 static int print_commands(const struct globals *globals, struct error *err)
 {
     _cleanup_(buf_clear) struct buf out = BUF_INIT(TEXT_LIMIT);
-    if (globals->json) {
-        json_t *list = json_array();
-        for (size_t i = 0; i < ARRAY_SIZE(COMMANDS); i++)
-            json_array_append_new(list, command_json(COMMANDS[i]));
-        return command_print_json(json_pack("{s:o}", "commands", list), err);
-    }
+    if (globals->json)
+        return command_print_json(commands_json(), err);
     buf_add_text(&out, COMMANDS_HEAD);
-    for (size_t i = 0; i < ARRAY_SIZE(COMMANDS); i++)
-        add_command_text(&out, COMMANDS[i]);
+    add_options(&out, command_globals());
+    for (const struct command *const *row = command_all(); *row; row++)
+        add_command_text(&out, *row);
     int rc = buf_failed(&out, "the reference", err);
     if (!rc)
         fputs(buf_text(&out), stdout);

@@ -63,7 +63,8 @@ def test_calls(place, command_options):
     groups = {name.split()[0] for name in command_options} | {"help"}
     for line in place.read_text().splitlines():
         is_code = place.suffix != ".md" or line.startswith("    ")
-        for _, rest in CALL.findall(line if is_code else " ".join(re.findall(r"`(pgcairn[^`]*)`", line))):
+        texts = [line] if is_code else re.findall(r"`(pgcairn[^`]*)`", line)
+        for _, rest in [call for text in texts for call in CALL.findall(text)]:
             words = re.split(r" -- | \| | \|\| | > |#", rest)[0].split()
             if not words or words[0] not in groups or words[0] == "help":
                 assert not words or words[0] in groups or place.suffix != ".md" or not is_code, line

@@ -70,6 +70,16 @@ def test_sync_stack_runs(use, stack):
     assert stack.value("main", "select count(*) from pg_replication_slots") == "1", "only the stack's own slot is there"
 
 
+def test_what_a_slot_is_of_is_told(use, stack):
+    """Going back leaves the slot with the database that is replaced: no backup holds one."""
+    run = use("sync-stack.yaml", "main")
+    back = run("guard", "sync", "--database", "main", "--restore-on-failure", "--", "false", expect=1)
+    assert "replication slot zero stays with the database that is replaced" in back.err
+    assert back.json["restored"] and [d["database"] for d in back.json["databases"]] == ["main"]
+    assert stack.value("main", "select count(*) from t, pg_publication") == "50"
+    assert stack.value("postgres", "select database from pg_replication_slots") == back.json["kept_as"]
+
+
 def test_consolidation_runs(use, stack):
     run = use("consolidation.yaml", "ml_db")
     backup = run("run", "consolidation/before").json["backup_id"]

@@ -17,6 +17,8 @@
     X(COMMAND_RUN)              \
     X(COMMAND_DRILL)            \
     X(COMMAND_STATUS)           \
+    X(COMMAND_PAUSE)            \
+    X(COMMAND_RESUME)           \
     X(COMMAND_METRICS)          \
     X(COMMAND_LOG)              \
     X(COMMAND_LIST_BACKUPS)     \

@@ -1,36 +1,19 @@
 /* hold add, list, release: named, reasoned stops on deleting a backup. */
-#include <pwd.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/json.h"
 #include "base/table.h"
 #include "command/commands.h"
 #include "command/opened.h"
+#include "command/person.h"
 #include "command/times.h"
 #include "repository/holds.h"
-
-enum { PASSWD_BYTES = 4096, HOLDER_MAX = 256 };
 
 static json_t *pack_hold(const struct facts_hold *hold)
 {
     return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "hold_id", hold->hold_id, "id",
                      hold->backup_id, "holder", hold->holder, "reason", hold->reason, "created_at",
                      json_instant(hold->created_us), "expires_at", json_instant(hold->expires_us));
-}
-
-/* Who asks: behind sudo the person, not root. */
-static void default_holder(char holder[HOLDER_MAX])
-{
-    char storage[PASSWD_BYTES];
-    struct passwd entry, *found = NULL;
-    const char *sudo_user = getenv("SUDO_USER");
-    if (sudo_user && *sudo_user)
-        snprintf(holder, HOLDER_MAX, "%s", sudo_user);
-    else if (getpwuid_r(getuid(), &entry, storage, sizeof(storage), &found) == 0 && found)
-        snprintf(holder, HOLDER_MAX, "%s", found->pw_name);
-    else
-        snprintf(holder, HOLDER_MAX, "uid %lld", (long long)getuid());
 }
 
 static int print_added(const struct globals *globals, struct repository *repository,
@@ -56,7 +39,7 @@ static int hold_add_run(const struct globals *globals, const struct arguments *a
                         struct error *err)
 {
     _cleanup_(opened_clear) struct opened opened = {0};
-    char holder[HOLDER_MAX], hold_id[ID_SIZE];
+    char holder[PERSON_MAX], hold_id[ID_SIZE];
     const char *reason = argument_text(arguments, "reason");
     const char *given = argument_text(arguments, "holder");
     const char *expires = argument_text(arguments, "expires");
@@ -64,7 +47,7 @@ static int hold_add_run(const struct globals *globals, const struct arguments *a
         error_set(err, ERR_USAGE, "hold add needs a reason");
         return error_hint(err, "say why, for those who wonder later: --reason \"audit 2026\"");
     }
-    default_holder(holder);
+    person_name(holder);
     int rc = opened_cluster(globals, arguments->words.items[0], &opened, err);
     struct hold_request request = {
         .backup_id = arguments->words.items[1],

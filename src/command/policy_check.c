@@ -12,7 +12,7 @@
 #include "work/policy_load.h"
 #include "work/zones.h"
 
-enum { RUNS_SHOWN = 3, TEXT_MAX = 1 << 20 };
+enum { RUNS_SHOWN = 3, DENIED_DUES = 1000, TEXT_MAX = 1 << 20 };
 
 /* What is known of one file. */
 struct checked {
@@ -61,6 +61,33 @@ static int64_t worst_loss(const struct policy *policy, const struct zones *zones
     return least_s;
 }
 
+/* A job all of whose due instants fall into windows that skip runs as little as one without any. */
+static int warn_of_denied(struct checked *checked, const struct policy *policy,
+                          const struct zones *zones, int64_t now_us, struct error *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < policy->job_count && !rc; i++) {
+        const struct policy_job *job = &policy->jobs[i];
+        const struct zone *zone = zones_of_job(zones, policy, job);
+        int64_t due = now_us / US_PER_SECOND;
+        int denied = 0;
+        if (!job->schedule || job->deny.count == 0 || job->after.count > 0)
+            continue;
+        while (denied < DENIED_DUES && (due = cron_next(job->schedule, zone, due)) != CRON_NEVER) {
+            const struct deny_window *window = deny_at(&job->deny, zone, due);
+            if (!window || !window->skips)
+                break;
+            denied++;
+        }
+        if (denied == DENIED_DUES || (denied > 0 && due == CRON_NEVER))
+            rc = problems_warning(&checked->problems, job->line, 1, err,
+                                  "job \"%s\" never runs: each of its next %d due instants is in a "
+                                  "window of deny that skips",
+                                  job->name, denied);
+    }
+    return rc;
+}
+
 static int check_policy(struct checked *checked, const struct policy *policy, int64_t now_us,
                         struct error *err)
 {
@@ -75,6 +102,8 @@ static int check_policy(struct checked *checked, const struct policy *policy, in
         rc = retention_window_s(policy, &zones.view, now_us, &checked->window_s, err);
     if (!rc)
         rc = upcoming_add(&checked->upcoming, policy, now_us, RUNS_SHOWN, err);
+    if (!rc)
+        rc = warn_of_denied(checked, policy, &zones, now_us, err);
     if (rc)
         return rc;
     problems_sort(&checked->problems);
@@ -117,8 +146,10 @@ static json_t *runs_json(const struct upcoming *upcoming)
     json_t *list = json_array();
     for (size_t i = 0; list && i < upcoming->count; i++) {
         const struct upcoming_run *run = &upcoming->runs[i];
-        json_t *item = json_pack("{s:s, s:o, s:s}", "job", run->job->name, "due",
-                                 json_instant(run->due_us), "local", run->local);
+        json_t *item =
+            json_pack("{s:s, s:o, s:s, s:o, s:s?}", "job", run->job->name, "due",
+                      json_instant(run->due_us), "local", run->local, "start",
+                      json_instant(run->start_us), "note", run->note[0] ? run->note : NULL);
         if (json_array_append_new(list, item)) {
             json_decref(list);
             return NULL;

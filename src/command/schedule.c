@@ -1,5 +1,6 @@
 /* `schedule`: the next runs of every job. */
 #include "base/json.h"
+#include "base/log.h"
 #include "base/table.h"
 #include "base/units.h"
 #include "command/commands.h"
@@ -21,9 +22,11 @@ static int print_json(const struct upcoming *upcoming, struct error *err)
     bool failed = !runs;
     for (size_t i = 0; !failed && i < upcoming->count; i++) {
         const struct upcoming_run *run = &upcoming->runs[i];
-        json_t *item = json_pack("{s:s, s:s, s:o, s:s, s:s}", "cluster", run->policy->cluster,
-                                 "job", run->job->name, "due", json_instant(run->due_us), "local",
-                                 run->local, "timezone", run->job->timezone);
+        json_t *item =
+            json_pack("{s:s, s:s, s:o, s:s, s:s, s:o, s:s?}", "cluster", run->policy->cluster,
+                      "job", run->job->name, "due", json_instant(run->due_us), "local", run->local,
+                      "timezone", run->job->timezone, "start", json_instant(run->start_us), "note",
+                      run->note[0] ? run->note : NULL);
         failed = json_array_append_new(runs, item) != 0;
     }
     json_t *document = failed ? NULL : json_pack("{s:O}", "runs", runs);
@@ -33,14 +36,29 @@ static int print_json(const struct upcoming *upcoming, struct error *err)
 static int print_text(const struct upcoming *upcoming, struct error *err)
 {
     _cleanup_(table_freep) struct table *table = NULL;
-    int rc = table_new("CLUSTER|JOB|LOCAL|ZONE|UTC", &table, err);
+    int rc = table_new("CLUSTER|JOB|LOCAL|ZONE|UTC|NOTE", &table, err);
     for (size_t i = 0; !rc && i < upcoming->count; i++) {
         const struct upcoming_run *run = &upcoming->runs[i];
         char due[INSTANT_TEXT_MAX];
         rc = table_row(table, err, run->policy->cluster, run->job->name, run->local,
-                       run->job->timezone, instant_format(run->due_us, due));
+                       run->job->timezone, instant_format(run->due_us, due), run->note);
     }
     return rc ? rc : table_print(table, stdout, err);
+}
+
+/* Pauses are in the journal; without one there are none that are known of. */
+static void mind_pauses(struct upcoming *upcoming)
+{
+    _cleanup_(freep) char *folder = NULL;
+    _cleanup_(journal_freep) struct journal *journal = NULL;
+    struct error error = ERROR_NONE;
+    int rc = journal_folder(JOURNAL_READ, &folder, &error);
+    if (!rc)
+        rc = journal_open(folder, JOURNAL_READ, &journal, &error);
+    if (!rc)
+        rc = upcoming_mind_pauses(upcoming, journal, &error);
+    if (rc && rc != ERR_NOT_FOUND)
+        log_line(LOG_WARNING, "pauses are not shown: %s", error.message);
 }
 
 static int run(const struct globals *globals, const struct arguments *arguments, struct error *err)
@@ -64,6 +82,7 @@ static int run(const struct globals *globals, const struct arguments *arguments,
     if (rc)
         return rc;
     upcoming_sort(&upcoming);
+    mind_pauses(&upcoming);
     return globals->json ? print_json(&upcoming, err) : print_text(&upcoming, err);
 }
 

@@ -61,14 +61,24 @@ static json_t *running_json(const struct journal_run *run)
                      "total", (json_int_t)run->total, "updated_at", json_instant(run->progress_us));
 }
 
+static json_t *pause_json(const struct job_state *state)
+{
+    const struct journal_pause *pause = &state->pause;
+    if (!state->is_paused)
+        return json_null();
+    return json_pack("{s:s, s:s, s:o, s:o}", "who", pause->who, "reason", pause->reason, "from",
+                     json_instant(pause->from_us), "until", json_instant(pause->until_us));
+}
+
 static json_t *job_json(const struct policy *policy, const struct policy_job *job,
                         const struct job_state *state)
 {
-    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "cluster", policy->cluster, "job",
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "cluster", policy->cluster, "job",
                      job->name, "type", job_type_name(job->type), "last",
                      state->has_last ? last_json(&state->last) : json_null(), "last_success_at",
                      json_instant(state->has_success ? state->success.claimed_us : INSTANT_NONE),
-                     "next", json_instant(state->next_us), "running", running_json(state->running));
+                     "next", json_instant(state->next_us), "running", running_json(state->running),
+                     "paused", pause_json(state));
 }
 
 static int add_row(struct status *status, const struct policy_job *job,
@@ -87,6 +97,8 @@ static int add_row(struct status *status, const struct policy_job *job,
     if (state->next_us != INSTANT_NONE)
         instant_format(state->next_us, next);
     job_state_describe(state->running, now, sizeof(now));
+    if (!state->running && state->is_paused)
+        snprintf(now, sizeof(now), "paused");
     return table_row(status->table, err, state->identity, job_type_name(job->type),
                      state->has_last ? journal_outcome_name(last->outcome) : "never", when, took,
                      bytes, next, now);

@@ -131,7 +131,9 @@ int job_state_read(struct journal *journal, const struct job_runs *running,
         if (found)
             take_run(state, &run);
     }
-    return 0;
+    return journal ? journal_paused_at(journal, policy->cluster, job->name, now_us,
+                                       &state->is_paused, &state->pause, err)
+                   : 0;
 }
 
 /* -- alarms ---------------------------------------------------------------------------------- */
@@ -171,6 +173,11 @@ int job_state_alarms(const struct job_state *state, job_alarm_visitor visit, voi
         strncmp(last->message, "missed:", strlen("missed:")) == 0) {
         alarm.what = "missed";
         snprintf(text, sizeof(text), "%s", last->message);
+        rc = visit(&alarm, context, err);
+    }
+    if (!rc && state->is_paused) {
+        alarm.what = "paused";
+        journal_pause_text(&state->pause, text, sizeof(text));
         rc = visit(&alarm, context, err);
     }
     if (!rc && is_stale(state)) {

@@ -16,6 +16,7 @@
 
 #include "base/zone.h"
 #include "journal/journal.h"
+#include "journal/pause.h"
 #include "policy/policy.h"
 
 /* A daemon in another pid namespace can't be seen, but its heartbeat can. */
@@ -35,15 +36,17 @@ struct job_state {
     struct journal_run last; /* the one that ended last */
     struct journal_run success;
     const struct journal_run *running; /* NULL when it does not run */
-    int64_t next_us;                   /* the next due instant */
-    int64_t before_last_us;            /* the last but one that passed */
-    int64_t period_us;                 /* the longest of the spans between the last ones and the
-                                          next; INSTANT_NONE: not known */
+    bool is_paused;
+    struct journal_pause pause; /* when it is */
+    int64_t next_us;            /* the next due instant */
+    int64_t before_last_us;     /* the last but one that passed */
+    int64_t period_us;          /* the longest of the spans between the last ones and the
+                                   next; INSTANT_NONE: not known */
 };
 
 struct job_alarm {
     const char *cluster, *job; /* NULL where it is of no cluster or no job */
-    const char *what;          /* "failing", "missed", "stale", "daemon" */
+    const char *what;          /* "failing", "missed", "stale", "paused", "daemon" */
     const char *text;
 };
 

@@ -53,7 +53,8 @@ AUDIT_CONTROL(audit_objects)
             audit_say(judging, AUDIT_FAIL, "%s has %lld of %lld bytes", backup->id,
                       contents ? (long long)contents->bytes : 0LL, (long long)backup->bytes_stored);
     }
-    audit_say(judging, AUDIT_PASS, "all objects of %zu backup%s", looked, looked == 1 ? "" : "s");
+    audit_say(judging, looked ? AUDIT_PASS : AUDIT_SKIP, "all objects of %zu backup%s", looked,
+              looked == 1 ? "" : "s");
     return 0;
 }
 
@@ -79,7 +80,7 @@ AUDIT_CONTROL(audit_states)
     }
     if (facts->problem)
         audit_say(judging, AUDIT_UNKNOWN, "%s", facts->problem);
-    audit_say(judging, AUDIT_PASS, "%zu can be read", good);
+    audit_say(judging, good ? AUDIT_PASS : AUDIT_SKIP, "%zu can be read", good);
     return 0;
 }
 
@@ -310,7 +311,8 @@ AUDIT_CONTROL(audit_chain)
     if (facts->evidence_is_broken)
         audit_say(judging, AUDIT_FAIL, "%s", facts->evidence_problem);
     else if (!audit_lacks_evidence(judging))
-        audit_say(judging, AUDIT_PASS, "%lld records, each holds the hash of the one before",
+        audit_say(judging, facts->evidence_tip ? AUDIT_PASS : AUDIT_SKIP,
+                  "%lld records, each holds the hash of the one before",
                   (long long)facts->evidence_tip);
     if (facts->evidence_sha256)
         audit_point(judging, "record %lld has SHA-256 %s", (long long)facts->evidence_tip,

@@ -87,7 +87,9 @@ static int load_facts(const char *path, struct facts_audit *facts, struct error 
     buf_clear(&text);
     if (!rc)
         rc = facts_audit_from_json(object, facts, err);
-    return rc;
+    return rc == ERR_CORRUPT ? error_hint(err, "save them anew: pgcairn audit CLUSTER --save-facts "
+                                               "FILE")
+                             : rc;
 }
 
 static int save_facts(const char *path, const struct facts_audit *facts, struct error *err)

@@ -248,6 +248,12 @@ def test_saved_facts_give_the_same_verdicts_without_anything(archive):
     assert archive.server.url().split("@")[0].split(":")[-1] not in facts.read_text()
 
 
+def test_what_are_no_facts(archive):
+    for name, text in (("none.json", "no facts"), ("poor.json", '{"facts_format": 1}')):
+        (archive.root / name).write_text(text, encoding="utf-8")
+        assert_error(archive.run("audit", "demo", "--facts", archive.root / name, expect=1), "--save-facts")
+
+
 def test_facts_of_another_cluster_are_refused(archive):
     facts = archive.root / "other.json"
     audit(archive, "--save-facts", facts)

@@ -742,6 +742,13 @@ static void old_collation(struct world *world)
     WORLD_HEAD "repository: {url: s3://bucket/p, s3: {region: x, endpoint: " \
                "\"https://localhost:9000\"}}\n" WORLD_JOBS WORLD_AUDIT
 
+static void nothing_is_there(struct world *world)
+{
+    facts_clear(&world->facts.facts);
+    world->facts.facts = (struct facts){.complete = true, .cluster = copy("c")};
+    world->facts.evidence_tip = 0;
+}
+
 static void server_is_here(struct world *world)
 {
     world->facts.server.is_local = true;
@@ -844,10 +851,12 @@ static const struct {
     {"RET-6", AUDIT_WARN, "1 unfinished backup of runs that died", garbage, NULL},
     {"RET-6", AUDIT_WARN, "2 writes that never ended, the oldest from 10d 10h ago", unfinished,
      NULL},
+    {"INT-1", AUDIT_SKIP, "all objects of 0 backups", nothing_is_there, NULL},
     {"INT-1", AUDIT_PASS, "all objects of 33 backups", nothing, NULL},
     {"INT-1", AUDIT_FAIL, "b4/16384/data-0001.tar.zst is missing", object_missing, NULL},
     {"INT-1", AUDIT_FAIL, "b0 has 999 of 1000 bytes", object_shorter, NULL},
     {"INT-1", AUDIT_UNKNOWN, "the objects were not listed", contents_unknown, NULL},
+    {"INT-2", AUDIT_SKIP, "0 can be read", nothing_is_there, NULL},
     {"INT-2", AUDIT_PASS, "33 can be read", nothing, NULL},
     {"INT-2", AUDIT_FAIL, "b6 holds blocks that the server had damaged", damaged, NULL},
     {"INT-2", AUDIT_UNKNOWN, "b1 can't be read", unreadable, NULL},
@@ -872,6 +881,7 @@ static const struct {
     {"INT-4", AUDIT_FAIL, "nightly: the newest read 100 B", much_smaller, NULL},
     {"INT-4", AUDIT_FAIL, "nightly: the newest read 60 rows, the median before is 700 rows",
      fewer_rows, NULL},
+    {"INT-5", AUDIT_SKIP, "0 records", nothing_is_there, NULL},
     {"INT-5", AUDIT_PASS, "7 records", nothing, NULL},
     {"INT-5", AUDIT_FAIL, "evidence record 3 is missing", chain_broken, NULL},
     {"INT-5", AUDIT_UNKNOWN, "access denied", chain_unread, NULL},

@@ -83,6 +83,7 @@ struct audit_backup {
     const char *id, *job;
     enum backup_kind kind;
     int64_t started_us, completed_us;
+    int64_t due_us;     /* the instant that it was made for, as its evidence tells; else none */
     int64_t removed_us; /* INSTANT_NONE: it is there, or should be */
     bool is_good;
     char **databases;                  /* borrowed; NULL for a snapshot */

@@ -120,6 +120,18 @@ static int64_t expected_from(const struct audit_judging *judging, const struct p
     return first_us != INSTANT_NONE && first_us > judging->from_us ? first_us : judging->from_us;
 }
 
+enum { LATE_MAX = 100 }; /* backups behind a due instant among which one is looked for */
+
+/* One that was taken over from a machine that had died may begin after the next due instant, and
+ * tells for which it was made. */
+static bool came_late(const struct audit_backup *history, size_t count, int64_t due_us)
+{
+    for (size_t i = 0; i < count && i < LATE_MAX; i++)
+        if (history[i].is_good && history[i].due_us == due_us)
+            return true;
+    return false;
+}
+
 struct missing {
     size_t due, missed;
 };
@@ -150,7 +162,7 @@ static struct missing judge_dues(struct audit_judging *judging, const struct pol
             is_under_way |= history[i].backup && history[i].backup->state == BACKUP_RUNNING;
         }
         missing.due++;
-        if (!has_come && !is_under_way) {
+        if (!has_come && !is_under_way && !came_late(history + i, count - i, due_us)) {
             missing.missed++;
             cause[0] = '\0';
             if (judging->line_counts[AUDIT_FAIL] < AUDIT_LINES_MAX)

@@ -29,6 +29,15 @@ static int rank(const struct audit_backup *entry)
     return entry->backup ? 2 : entry->removed_us != INSTANT_NONE;
 }
 
+/* Only the record of its making tells the due instant. */
+static void merge(struct audit_backup *entry, const struct audit_backup *other)
+{
+    int64_t due_us = entry->due_us != INSTANT_NONE ? entry->due_us : other->due_us;
+    if (rank(other) > rank(entry))
+        *entry = *other;
+    entry->due_us = due_us;
+}
+
 static void drop_twins(struct audit_report *report)
 {
     size_t kept = 0;
@@ -37,8 +46,8 @@ static void drop_twins(struct audit_report *report)
         const struct audit_backup *next = &report->history[i];
         if (!last || strcmp(last->id, next->id) != 0 || strcmp(last->job, next->job) != 0)
             report->history[kept++] = *next;
-        else if (rank(next) > rank(last))
-            *last = *next;
+        else
+            merge(last, next);
     }
     report->history_count = kept;
 }
@@ -54,6 +63,7 @@ static void add_record(struct audit_report *report, const struct facts_record *r
         .kind = strcmp(record->kind, "snapshot") == 0 ? BACKUP_SNAPSHOT : BACKUP_DUMP,
         .started_us = record->started_us,
         .completed_us = record->completed_us,
+        .due_us = is_made ? record->due_us : INSTANT_NONE,
         .removed_us = is_made ? INSTANT_NONE : record->at_us,
         .is_good = is_made || strcmp(record->state, "good") == 0,
         .databases = record->databases};
@@ -77,6 +87,7 @@ int audit_gather_history(struct audit_judging *judging, struct error *err)
                                   .kind = backup->kind,
                                   .started_us = backup->started_us,
                                   .completed_us = backup->completed_us,
+                                  .due_us = INSTANT_NONE,
                                   .removed_us = INSTANT_NONE,
                                   .is_good = backup->state == BACKUP_GOOD,
                                   .databases = backup->databases,

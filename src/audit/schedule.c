@@ -100,13 +100,26 @@ AUDIT_CONTROL(audit_policy_changes)
 
 /* -- other jobs ---------------------------------------------------------------------------- */
 
+/* Left to another machine: because that has done it, which counts as done, or must. */
+static bool is_left(const struct facts_run *run)
+{
+    return strcmp(run->outcome, "not_mine") == 0;
+}
+
+static bool is_done(const struct facts_run *run)
+{
+    static const char BY_ANOTHER[] = "done ";
+    return strcmp(run->outcome, "done") == 0 ||
+           (is_left(run) && strncmp(run->message, BY_ANOTHER, sizeof(BY_ANOTHER) - 1) == 0);
+}
+
 static const struct facts_run *last_run(const struct facts_audit *facts, const char *job)
 {
     const struct facts_run *found = NULL;
     for (size_t i = 0; i < facts->run_count; i++) {
         const struct facts_run *run = &facts->runs[i];
         bool is_end = strcmp(run->outcome, "done") == 0 || strcmp(run->outcome, "failed") == 0 ||
-                      strcmp(run->outcome, "interrupted") == 0;
+                      strcmp(run->outcome, "interrupted") == 0 || is_left(run);
         if (is_end && strcmp(run->job, job) == 0 && (!found || run->started_us > found->started_us))
             found = run;
     }
@@ -130,7 +143,10 @@ static void judge_job(struct audit_judging *judging, const struct policy_job *jo
         audit_say(judging, AUDIT_PASS, "%s: not due yet", job->name);
     else if (!run)
         audit_say(judging, AUDIT_FAIL, "%s: never ran", job->name);
-    else if (strcmp(run->outcome, "done") != 0)
+    else if (is_left(run) && !is_done(run))
+        audit_say(judging, AUDIT_SKIP, "%s: left to another machine: %.120s", job->name,
+                  run->message);
+    else if (!is_done(run))
         audit_say(judging, AUDIT_FAIL, "%s: %s %s%s%.120s", job->name, run->outcome,
                   audit_age(judging, run->started_us, age), *run->message ? ": " : "",
                   run->message);

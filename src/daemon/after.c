@@ -28,7 +28,7 @@ static void consider(struct daemon *daemon, struct roster_job *child, const stru
             return;
         if (strcmp(after->items[i], run->job) == 0)
             settled = *run;
-        if (settled.outcome != OUTCOME_DONE) {
+        if (!journal_is_done(&settled)) {
             snprintf(
                 why, sizeof(why), "after: %s %s%s for this due instant%s%.1500s", after->items[i],
                 settled.outcome == OUTCOME_FAILED || settled.outcome == OUTCOME_NOT_MINE ? ""
@@ -106,7 +106,7 @@ static void look_back(struct daemon *daemon, struct roster_job *child, int64_t n
         struct journal_run run;
         if (!is_settled(daemon, cluster, child->job->after.items[0], back.due_us[i], &run))
             continue;
-        if (run.outcome == OUTCOME_DONE && is_too_late(child, &run, i + 1 == back.count, now_us))
+        if (journal_is_done(&run) && is_too_late(child, &run, i + 1 == back.count, now_us))
             schedule_skip(daemon, child, run.due_us,
                           "missed: what it comes after ended while no daemon was awake");
         else

@@ -256,6 +256,7 @@ static const struct field RECORD[] = {
     INTEGER(facts_record, level),
     INSTANT(facts_record, "started_at", started_us),
     INSTANT(facts_record, "completed_at", completed_us),
+    INSTANT(facts_record, "due_at", due_us),
     LONG(facts_record, duration_s),
     LONG(facts_record, rto_s),
     TEXTS(facts_record, databases),

@@ -71,6 +71,7 @@ struct facts_record {
     char *target; /* of a drill: "latest", "random", ... */
     int level;
     int64_t started_us, completed_us;
+    int64_t due_us;            /* of a backup that was made for a due instant */
     int64_t duration_s, rto_s; /* of a drill; -1: it does not tell */
     char **databases;
 };

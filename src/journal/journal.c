@@ -17,6 +17,14 @@ enum { PROGRESS_EVERY_US = 1000000, RUN_ID_RANDOM = 6, VERSION_WITH_TOTALS = 2 }
 static const char *const OUTCOME_NAMES[] = {"running", "done",     "failed",
                                             "skipped", "not_mine", "interrupted"};
 
+bool journal_is_done(const struct journal_run *run)
+{
+    static const char BY_ANOTHER[] = JOURNAL_DONE_BY_ANOTHER;
+    return run->outcome == OUTCOME_DONE ||
+           (run->outcome == OUTCOME_NOT_MINE &&
+            strncmp(run->message, BY_ANOTHER, sizeof(BY_ANOTHER) - 1) == 0);
+}
+
 const char *journal_outcome_name(enum journal_outcome outcome)
 {
     return OUTCOME_NAMES[outcome];

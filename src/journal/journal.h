@@ -193,6 +193,13 @@ int journal_forget_after(struct journal *journal, int64_t now_us, struct error *
 int journal_heartbeat(struct journal *journal, int64_t started_us, struct error *err);
 int journal_daemon(struct journal *journal, struct journal_daemon *ret_daemon, struct error *err);
 
+/* What the message of an outcome not_mine begins with when another has done the work; else it says
+ * why the work is not for this machine. */
+#define JOURNAL_DONE_BY_ANOTHER "done "
+
+/* Whether the work was done: by this run, or by another that this one left it to. */
+bool journal_is_done(const struct journal_run *run);
+
 const char *journal_outcome_name(enum journal_outcome outcome); /* "done"; "running" */
 
 DEFINE_FREEP(struct journal *, journal_free)

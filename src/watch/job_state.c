@@ -96,7 +96,8 @@ static void take_run(struct job_state *state, struct journal_run *run)
         return;
     if (run->outcome == OUTCOME_RUNNING)
         call_interrupted(run);
-    if (run->outcome == OUTCOME_DONE) {
+    if (journal_is_done(run) &&
+        (!state->has_success || order_of(run) > order_of(&state->success))) {
         state->success = *run;
         state->has_success = true;
     }
@@ -139,10 +140,11 @@ int job_state_read(struct journal *journal, const struct job_runs *running,
 /* -- alarms ---------------------------------------------------------------------------------- */
 
 /* Nothing succeeded in the last two periods, as once it did. Of what never succeeded the failure is
- * told; since when it should have is not known. */
+ * told; since when it should have is not known. What is left to the primary succeeds elsewhere. */
 static bool is_stale(const struct job_state *state)
 {
-    return state->before_last_us != INSTANT_NONE && state->has_success &&
+    return !(state->has_last && state->last.outcome == OUTCOME_NOT_MINE) &&
+           state->before_last_us != INSTANT_NONE && state->has_success &&
            state->success.claimed_us < state->before_last_us;
 }
 

@@ -112,6 +112,7 @@ static int add_entry(struct reading *reading, const json_t *record, const json_t
     entry->at_us = instant_or_none(record, "at");
     entry->started_us = instant_or_none(item, "started_at");
     entry->completed_us = instant_or_none(item, "completed_at");
+    entry->due_us = instant_or_none(item, "due_at");
     entry->level = (int)number_or(item, "level", number_or(body, "level", 0));
     entry->rto_s = number_or(item, "rto_seconds", number_or(item, "rto_s", -1));
     entry->duration_s = number_or(item, "duration_s", -1);

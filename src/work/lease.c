@@ -5,7 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/process.h"
+#include "journal/journal.h"
 #include "postgres/advisory.h"
 #include "store/sha256.h"
 #include "work/policy_load.h"
@@ -296,7 +296,7 @@ void lease_describe_done(const struct run_record *record, char *text, size_t siz
 {
     char host[64] = "";
     gethostname(host, sizeof(host) - 1);
-    snprintf(text, size, "done %s: run %s on %s%s%s",
+    snprintf(text, size, JOURNAL_DONE_BY_ANOTHER "%s: run %s on %s%s%s",
              strcmp(host, record->host) == 0 ? "already" : "elsewhere", record->run_id,
              record->host, record->backup_id[0] ? ", backup " : "", record->backup_id);
 }

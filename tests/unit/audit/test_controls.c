@@ -115,6 +115,14 @@ static void lost_amid(struct world *world)
     lose(world, "b2");
 }
 
+/* After the next due instant, by a machine that took over, and for that one. */
+static void made_late(struct world *world)
+{
+    lose(world, "b2");
+    world_made(&world->facts, "2026-11-19T03:10:00Z", "b9", "2026-11-19T03:00:00Z");
+    world->facts.records[world->facts.record_count - 1].due_us = at("2026-11-18T02:00:00Z");
+}
+
 static void deleted_amid(struct world *world)
 {
     lose(world, "b2");
@@ -702,6 +710,18 @@ static void prune_failed(struct world *world)
     world_run(&world->facts, "prune", "prune", "2026-11-20T06:00:00Z", "failed", "needs force");
 }
 
+static void prune_elsewhere(struct world *world)
+{
+    world_run(&world->facts, "prune", "prune", "2026-11-20T06:00:00Z", "not_mine",
+              "done elsewhere: run r7 on db2");
+}
+
+static void prune_left(struct world *world)
+{
+    world_run(&world->facts, "prune", "prune", "2026-11-20T06:00:00Z", "not_mine",
+              "the server is a standby");
+}
+
 static void prune_late(struct world *world)
 {
     world->facts.runs[1].started_us = at("2026-11-18T05:15:00Z");
@@ -795,6 +815,7 @@ static const struct {
     {"FRQ-2", AUDIT_PASS, "nightly: 30 of 30 came", nothing, NULL},
     {"FRQ-2", AUDIT_PASS, "nightly: 30 of 30 came", deleted_amid, NULL},
     {"FRQ-2", AUDIT_FAIL, "nightly: 2026-11-18T02:00:00Z, no run on record", lost_amid, NULL},
+    {"FRQ-2", AUDIT_PASS, "nightly: 30 of 30 came", made_late, NULL},
     {"FRQ-2", AUDIT_FAIL, "nightly: 2026-11-20T02:00:00Z, its run: done", bad_newest, NULL},
     {"FRQ-2", AUDIT_PASS, "nightly: 30 of 30 came", running_newest, NULL},
     {"FRQ-2", AUDIT_WARN, "2026-11-18T02:00:00Z under another policy, no run on record",
@@ -942,6 +963,9 @@ static const struct {
     {"SCH-3", AUDIT_WARN, "changed by 2026-11-20T07:00:00Z to 00ff00", policy_changed, NULL},
     {"SCH-4", AUDIT_PASS, "prune: done 4h 45m ago", nothing, NULL},
     {"SCH-4", AUDIT_FAIL, "prune: failed 4h ago: needs force", prune_failed, NULL},
+    {"SCH-4", AUDIT_PASS, "prune: done 4h ago", prune_elsewhere, NULL},
+    /* The others speak; of what is left to another there is nothing to say against. */
+    {"SCH-4", AUDIT_PASS, "wal: done 1h ago; tidy: done 5d 5h ago", prune_left, NULL},
     {"SCH-4", AUDIT_FAIL, "prune: last ran 2d 4h ago", prune_late, NULL},
     {"MNT-1", AUDIT_PASS, "app: 0% of the way", nothing, NULL},
     {"MNT-1", AUDIT_WARN, "app: 13% of the way", freeze_late, NULL},

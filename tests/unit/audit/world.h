@@ -75,6 +75,7 @@ static inline struct facts_record *world_record(struct facts_audit *facts, const
                                     .target = copy(""),
                                     .started_us = INSTANT_NONE,
                                     .completed_us = INSTANT_NONE,
+                                    .due_us = INSTANT_NONE,
                                     .duration_s = -1,
                                     .rto_s = -1};
     return record;

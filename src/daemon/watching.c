@@ -9,9 +9,10 @@
 enum { GATHERERS_MAX = 2 }; /* at a time, beside the runs */
 
 #define AUDIT_EVERY_US US_PER_HOUR
-#define AUDIT_FIRST_US (5 * US_PER_SECOND) /* after the start: facts come first */
+#define AUDIT_FIRST_US (2 * US_PER_SECOND) /* after the start: facts come first */
 #define AGAIN_US (15 * US_PER_SECOND)      /* after a run, but not sooner behind the last one */
 #define LOOK_US US_PER_MINUTE              /* more than any look of the loop should take */
+#define SLEEP_US (15 * US_PER_SECOND)      /* so that a loop that hangs is missed soon */
 
 struct gatherer {
     struct roster_policy *policy; /* used */
@@ -313,8 +314,10 @@ void watching_works(struct daemon *daemon)
 int64_t watching_next_boot_us(const struct daemon *daemon)
 {
     const struct watching *watching = daemon->watching;
-    int64_t next_us = INT64_MAX;
-    if (!watching || daemon->is_stopping)
+    if (!watching)
+        return INT64_MAX;
+    int64_t next_us = boot_now_us() + SLEEP_US;
+    if (daemon->is_stopping)
         return next_us;
     bool is_full = count_running(watching) >= GATHERERS_MAX;
     for (size_t i = 0; i < watching->count; i++) {

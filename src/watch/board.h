@@ -20,9 +20,9 @@
 #include "policy/policy.h"
 #include "watch/gathering.h"
 
-/* The loop is taken for hung when it is so late to what it went to sleep for, or took so long for
- * its work: longer than the journal's own patience. */
-#define BOARD_LATE_US (20 * US_PER_SECOND)
+/* The loop is taken for hung when it is so late to the end of its sleep, or of the time that it
+ * gave itself for its work. */
+#define BOARD_LATE_US (10 * US_PER_SECOND)
 
 /* The text of a policy in force, borrowed. */
 struct board_text {

@@ -26,16 +26,16 @@
 #include "base/instant.h"
 
 enum {
-    HTTP_CONNECTIONS_MAX = 64,
-    HTTP_BACKLOG = 64,
+    HTTP_CONNECTIONS_MAX = 256,
+    HTTP_BACKLOG = 128,
     HTTP_REQUEST_BYTES = 16 << 10, /* line and headers of a request */
     HTTP_TOKEN_MIN = 16,           /* bytes of a token */
     HTTP_TOKEN_MAX = 1024,
     HTTP_DEFAULT_PORT = 9543,
 };
 
-#define HTTP_REQUEST_US (10 * US_PER_SECOND) /* until the headers are here */
-#define HTTP_REPLY_US (60 * US_PER_SECOND)   /* until the reply was taken */
+#define HTTP_REQUEST_US (5 * US_PER_SECOND) /* until the headers are here */
+#define HTTP_REPLY_US (60 * US_PER_SECOND)  /* until the reply was taken */
 
 struct http_reply {
     unsigned status;

@@ -118,7 +118,8 @@ in_debian "$debian" apt-get -qq -y install --no-install-recommends --download-on
 
 # -- the user's story ----------------------------------------------------------------------------------
 
-cp "$top/tests/package/inside.sh" "$debian/root/inside.sh"
+cp "$top/tests/package/inside.sh" "$top/packaging/README.md" "$debian/root/"
+cp "$package" "$debian/root/pgcairn_0.1.0_amd64.deb" # as the README calls it
 cat >"$debian/etc/systemd/system/package-test.service" <<'END'
 [Unit]
 After=multi-user.target
@@ -132,7 +133,7 @@ END
 mkdir -p "$debian/etc/systemd/system/multi-user.target.wants"
 ln -s ../package-test.service "$debian/etc/systemd/system/multi-user.target.wants/"
 status=0
-timeout --kill-after=20 400 systemd-nspawn --quiet --register=no --keep-unit --private-network \
+timeout --kill-after=20 240 systemd-nspawn --quiet --register=no --keep-unit --private-network \
     -D "$debian" --boot >"$folder/boot.log" 2>&1 </dev/null || status=$?
 if [ ! -s "$debian/root/result" ]; then
     tail -20 "$folder/boot.log"

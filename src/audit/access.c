@@ -78,6 +78,12 @@ AUDIT_CONTROL(audit_encrypted)
     return 0;
 }
 
+/* As store/file_store.h has it: on purpose, with a group that was made for it. */
+static bool is_shared_folder(const struct facts_file *file)
+{
+    return (file->mode & 02777) == 02770;
+}
+
 AUDIT_CONTROL(audit_file_modes)
 {
     (void)err;
@@ -89,6 +95,9 @@ AUDIT_CONTROL(audit_file_modes)
             audit_say(judging, AUDIT_UNKNOWN, "%s: %s", file->path, file->problem);
         else if (file->is_foreign)
             audit_say(judging, AUDIT_FAIL, "%s %s belongs to another user", file->what, file->path);
+        else if (is_shared_folder(file))
+            audit_say(judging, AUDIT_WARN, "%s %s is shared: its group can change it (mode %04o)",
+                      file->what, file->path, (unsigned)file->mode);
         else if (file->mode & 022)
             audit_say(judging, AUDIT_FAIL, "%s %s can be changed by others (mode %04o)", file->what,
                       file->path, (unsigned)file->mode);

@@ -81,38 +81,22 @@ check "the units are good" systemd-analyze verify $SERVICE pgcairn-run@shop-nigh
 # -- from the package to a first verified backup: the words of packaging/README.md ------------------
 
 echo "# first backup"
-adduser --quiet postgres pgcairn
-install -d -o pgcairn -g pgcairn -m 2770 /srv/pgcairn
+guide() { # PROGRAM of awk: over that section
+    sed -n '/^## .*first verified backup/,/^## The service/p' /root/README.md | awk "$1"
+}
+guide '/^```yaml/ { yaml = 1; next } /^```/ { yaml = 0 } yaml { print }' >$POLICY
+chown root:pgcairn $POLICY
+chmod 640 $POLICY
 as postgres createdb shop
 sql -d shop -c "create table item (id int primary key, note text)" \
     -c "insert into item select g, md5(g::text) from generate_series(1, 20000) g"
-as postgres createuser --replication pgcairn
-sql -c "grant pg_read_all_data, pg_monitor to pgcairn" \
-    -c "grant execute on function pg_switch_wal() to pgcairn"
-cat >$POLICY <<END
-cluster: shop
-postgres:
-  connection: postgresql:///postgres?host=/var/run/postgresql
-  databases: [shop]
-repository:
-  url: file:///srv/pgcairn
-jobs:
-  wal: {type: wal, schedule: "0 * * * *", keep: {within: 7d}, mode: push}
-  nightly: {type: dump, schedule: "0 2 * * *", keep: {within: 30d, last: 3}}
-  weekly: {type: snapshot, schedule: "0 3 * * sun", keep: {within: 90d, last: 2}}
-  prune: {type: prune, schedule: "15 5 * * *"}
-  verify: {type: verify, schedule: "0 8 * * *", level: 3, budget: 1h}
-  drill: {type: drill, schedule: "0 10 * * sun", of: weekly, rto: 4h}
-  audit: {type: audit, schedule: "30 9 * * *"}
-END
-chown root:pgcairn $POLICY
-chmod 640 $POLICY
-sql -c "alter system set archive_mode = on" \
-    -c "alter system set archive_command = 'pgcairn-wal push shop %p'"
-systemctl restart postgresql
+# What stands before "pgcairn check" prepares; what follows is the service.
+guide '/^    / { if (/pgcairn check/) exit; print substr($0, 5) }' >/root/prepare.sh
+guide '/^    / { if (/pgcairn check/) go = 1; if (go) print substr($0, 5) }' >/root/go.sh
+check "the words prepare" sh -eux /root/prepare.sh
 check "everything is there" as pgcairn pgcairn check
 check "completion knows the jobs" sh -c 'pgcairn help --complete -- run shop/n | grep -x shop/nightly'
-systemctl enable --now $SERVICE 2>/dev/null
+check "the words lead to a running service and a verified backup" sh -eux /root/go.sh
 check "the service is up" systemctl is-active $SERVICE
 check "it runs as its own user" sh -c "[ \$(stat -c %U /proc/$(main_pid)) = pgcairn ]"
 
@@ -123,7 +107,7 @@ is_archived() {
 check "WAL is archived by user postgres" within 20 is_archived
 check "the archiver remembers what it stored" \
     not grep -q "nothing is stored ahead" /var/log/postgresql/postgresql-15-main.log
-for job in weekly nightly wal verify drill prune; do
+for job in wal drill prune audit; do
     check "the unit runs shop/$job" systemctl start "pgcairn-run@shop-$job"
     systemctl --quiet is-failed "pgcairn-run@shop-$job" && journalctl -u "pgcairn-run@shop-$job" -o cat --no-pager
 done
@@ -141,7 +125,8 @@ echo "# the service"
 as postgres createdb slow
 sql -d slow -c "create table noise as select g, md5(random()::text) || md5(random()::text) as text
     from generate_series(1, 30000) g"
-sed -e 's/cluster: shop/cluster: slow/; s/\[shop\]/[slow]/; s|/srv/pgcairn|/var/lib/pgcairn/repository|' \
+sed -e 's/cluster: shop/cluster: slow/; s|^  connection:.*|&\n  databases: [slow]|' \
+    -e 's|/srv/pgcairn|/var/lib/pgcairn/repository|' \
     -e '/ wal:/d; / weekly:/d; / drill:/d; / verify:/d; / audit:/d; / prune:/d' \
     -e 's|^  url:.*|&\n  rate_limit: 200kB|; s/0 2 \* \* \*/* * * * * *\/3/; s/type: dump,/type: dump, seconds: true,/' \
     $POLICY >/etc/pgcairn/policies/slow.yaml
@@ -169,8 +154,23 @@ check "the run ends" within 60 ends
 check "its backup is there" sh -c \
     'cd / && runuser -u pgcairn -- pgcairn --json list slow | grep -q "\"state\": \"good\""'
 rm /etc/pgcairn/policies/slow.yaml
-kill -KILL "$(main_pid)"
-before=0
+echo "PGCAIRN_LISTEN=127.0.0.1:9543" >/etc/pgcairn/environment
+mkdir -p /run/systemd/system/$SERVICE.d
+printf '[Service]\nWatchdogSec=3s\n' >/run/systemd/system/$SERVICE.d/watchdog.conf
+systemctl daemon-reload
+systemctl restart $SERVICE
+answers() {
+    bash -c 'exec 3<>/dev/tcp/127.0.0.1/9543 && printf "GET /readyz HTTP/1.0\r\n\r\n" >&3 &&
+        head -1 <&3 | grep -q " 200 "'
+}
+check "it answers who asks whether it is ready" within 10 answers
+before=$(main_pid)
+sleep 5
+check "it keeps its watchdog quiet" [ "$(main_pid)" = "$before" ]
+[ "$before" = 0 ] || kill -STOP "$before"
+check "systemd replaces one that hangs" within 30 is_new
+before=$(main_pid)
+[ "$before" = 0 ] || kill -KILL "$before"
 check "systemd starts a daemon that was killed" within 20 is_new
 mv $POLICY /root/shop.yaml
 printf 'cluster: [\n' >$POLICY

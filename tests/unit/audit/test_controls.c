@@ -655,6 +655,18 @@ static void open_repository(struct world *world)
     world->facts.files[0].is_secret = true;
 }
 
+static void shared_repository(struct world *world)
+{
+    world->facts.files[0].mode = 02770;
+    world->facts.files[0].is_secret = true;
+}
+
+static void group_repository(struct world *world)
+{
+    world->facts.files[0].mode = 0770;
+    world->facts.files[0].is_secret = true;
+}
+
 static void readable_policy(struct world *world)
 {
     world->facts.files[0].mode = 0644;
@@ -944,6 +956,9 @@ static const struct {
     {"ACC-4", AUDIT_FAIL, "can be changed by others (mode 0666)", writable_file, NULL},
     {"ACC-4", AUDIT_PASS, "has mode 0644", readable_policy, NULL},
     {"ACC-4", AUDIT_FAIL, "can be read by others (mode 0755)", open_repository, NULL},
+    {"ACC-4", AUDIT_WARN, "is shared: its group can change it (mode 2770)", shared_repository,
+     NULL},
+    {"ACC-4", AUDIT_FAIL, "can be changed by others (mode 0770)", group_repository, NULL},
     {"ACC-4", AUDIT_FAIL, "belongs to another user", foreign_file, NULL},
     {"ACC-5", AUDIT_PASS, "backup is no superuser", nothing, NULL},
     {"ACC-5", AUDIT_WARN, "backup is a superuser", superuser, NULL},

@@ -2,6 +2,7 @@
 saved facts, altered evidence."""
 import csv
 import io
+import copy
 import json
 import os
 import shutil
@@ -429,24 +430,32 @@ def test_a_changed_policy_is_on_record(archive):
 
 
 @pytest.mark.stores("file")
-def test_the_daemon_runs_it(archive):
-    """On its schedule; and an audit that runs under a daemon sees it live."""
+def test_the_daemon_runs_them(archive):
+    """Audits, verifications and drills, on their schedules; and an audit that runs under a daemon sees it live."""
     jobs = archive.policy["jobs"]
-    kept = jobs["audit"]
-    jobs["audit"] = {"type": "audit", "schedule": "* * * * * */3", "seconds": True}
+    kept = copy.deepcopy(jobs)
+    often = {"schedule": "* * * * * */3", "seconds": True}
+    jobs.update(audit={"type": "audit", **often}, proof={"type": "verify", "level": 1, **often},
+                drill={"type": "drill", "of": "weekly", **often})
     archive.write()
-    before = len(records(archive))
+    before = archive.repository.keys("demo/evidence/")
+
+    def recorded():
+        new = [json.loads(archive.repository.read(k)) for k in archive.repository.keys("demo/evidence/") if k not in before]
+        return {(r["type"], r["body"].get("job"), r["body"].get("result")) for r in new}
+
     daemon = subprocess.Popen([archive.bin / "pgcairn", "-c", archive.policy_file, "daemon"], cwd=archive.server.data,
                               env=clean_environment(**archive.environment()), stderr=subprocess.DEVNULL,
                               **as_user(archive.user))
     try:
-        wait_until(lambda: len(records(archive)) > before, 60, "an audit on record")
+        wait_until(lambda: {r[:2] for r in recorded()} >= {("audit", "audit"), ("verified", "proof"), ("drill", "drill")},
+                   90, "an audit, a verification and a drill on record")
         found = finding(audit(archive), "SCH-1")
     finally:
         end_process(daemon)
-        jobs["audit"] = kept
+        archive.policy["jobs"] = kept
         archive.write()
-    assert found["status"] == "PASS" and records(archive)[before]["type"] == "audit"
+    assert found["status"] == "PASS" and {("verified", "proof", "pass"), ("drill", "drill", "pass")} <= recorded()
 
 
 def chain(archive, *options, expect=0):

@@ -38,6 +38,16 @@ def test_links(document):
             assert (document.parent / target).exists(), f"{document}: nothing is at {target}"
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: str(d.relative_to(TOP)))
+def test_tables(document):
+    """Every row of a table has as many cells as its first."""
+    cells = 0
+    for line in document.read_text().splitlines():
+        count = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+        assert not cells or not count or count == cells, f"{document}: {line}"
+        cells = count
+
+
 # ---- calls of pgcairn, wherever they stand ----
 
 CALL = re.compile(r"(?<![\w/.-])pgcairn((?: -c \S+| --json| -q| -v)*) ([a-z][^`\n\"]*)")

@@ -125,8 +125,7 @@ static void describe_values(const struct key *key, char text[TAKES_MAX])
         return;
     }
     if (!what)
-        what = key->type == VALUE_SECTIONS ? "a list of mappings"
-               : key->section              ? "a mapping"
+        what = key->section                ? "a mapping"
                : key->type == VALUE_SWITCH ? "true, false"
                : key->type == VALUE_PATH   ? "an absolute path"
                : key->type == VALUE_TEXTS  ? "a text, or a list of them"

@@ -20,8 +20,8 @@
     X(FEATURE_DRILL, true)    /* jobs of type drill */                      \
     X(FEATURE_AUDIT, true)    /* jobs of type audit */                      \
     X(FEATURE_S3, true)       /* s3:// repositories */                      \
-    X(FEATURE_NOTIFY, false)  /* telling people */                          \
-    X(FEATURE_HOOKS, false)   /* programs run around a job */               \
+    X(FEATURE_NOTIFY, true)   /* telling people */                          \
+    X(FEATURE_HOOKS, true)    /* programs run around a job */               \
     X(FEATURE_ORDER, true)    /* after, group: jobs that wait for others */ \
     X(FEATURE_DENY, true)     /* times at which a job must not run */
 

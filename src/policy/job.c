@@ -132,6 +132,8 @@ static int read_job(struct reader *reader, const struct document_node *name,
     if (!rc)
         rc = section_read(reader, &section_job, map, job);
     if (!rc)
+        rc = hooks_inherit(reader, &job->hooks);
+    if (!rc)
         rc = read_timezone(reader, map_value(map, "timezone"), job);
     if (!rc)
         rc = read_schedule(reader, map_value(map, "schedule"), job);

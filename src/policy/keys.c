@@ -29,7 +29,6 @@ static const char *const MODE_WORDS[] = {
 static const char *const ACKNOWLEDGE_WORDS[] = {
     [ACKNOWLEDGE_STORED] = "stored", [ACKNOWLEDGE_SPOOLED] = "spooled", NULL};
 /* clang-format on */
-static const char *const EVENTS[] = {"failure", "recovery", "missed", "success", NULL};
 
 static int read_threads(struct reader *reader, const struct document_node *value, void *target)
 {
@@ -322,6 +321,13 @@ static const struct key DEFAULT_KEYS[] = {
      .offset = IN_JOB(seconds),
      .fallback = "false",
      .help = "schedules may have a sixth field, seconds, and a seventh, years"},
+    {.name = "hooks",
+     .type = VALUE_OWN,
+     .offset = NOWHERE,
+     .feature = FEATURE_HOOKS,
+     .section = &section_hooks,
+     .read = hooks_read,
+     .help = "programs that run around the job"},
 };
 const struct section section_defaults = {"defaults", DEFAULT_KEYS, ARRAY_SIZE(DEFAULT_KEYS), NULL};
 
@@ -516,17 +522,8 @@ static const struct key JOB_KEYS[] = {
      .read = order_read_group,
      .takes = "text, or a list",
      .help = "of which groups it is one: no more than their limits run at a time"},
-    {.name = "hooks", .type = VALUE_ANY, .offset = NOWHERE, .feature = FEATURE_HOOKS},
 };
 const struct section section_job = {"", JOB_KEYS, ARRAY_SIZE(JOB_KEYS), &section_defaults};
-
-static const struct key NOTIFY_KEYS[] = {
-    {.name = "on", .type = VALUE_WORDS, .offset = NOWHERE, .words = EVENTS},
-    {.name = "webhook", .type = VALUE_TEXT, .offset = NOWHERE},
-    {.name = "ping", .type = VALUE_TEXT, .offset = NOWHERE},
-    {.name = "job", .type = VALUE_TEXT, .offset = NOWHERE},
-};
-static const struct section SECTION_NOTIFY = {"notify", NOTIFY_KEYS, ARRAY_SIZE(NOTIFY_KEYS), NULL};
 
 /* cluster, timezone, defaults and jobs are read by parse.c, in the order in which they need one
  * another. */
@@ -582,9 +579,12 @@ static const struct key POLICY_KEYS[] = {
      .high = 100,
      .help = "runs of this cluster at a time, those of wal jobs left aside"},
     {.name = "notify",
-     .type = VALUE_SECTIONS,
+     .type = VALUE_OWN,
      .offset = NOWHERE,
      .feature = FEATURE_NOTIFY,
-     .section = &SECTION_NOTIFY},
+     .section = &section_notify,
+     .read = notify_read,
+     .takes = "a list of mappings",
+     .help = "who is told of what: a list of targets"},
 };
 const struct section section_policy = {"", POLICY_KEYS, ARRAY_SIZE(POLICY_KEYS), NULL};

@@ -21,6 +21,7 @@ struct reader {
     struct error *err;
     const struct policy_job *job; /* whose section is read; NULL outside of jobs */
     bool job_unavailable;         /* its type was refused already: its own keys need not be */
+    const struct document_node *default_hooks; /* of defaults; NULL when there are none */
 };
 
 enum value_type {
@@ -32,9 +33,8 @@ enum value_type {
     VALUE_DURATION, /* int64_t */
     VALUE_SIZE,     /* int64_t */
     VALUE_WORD,     /* an enum: the index of the word */
-    VALUE_WORDS,    /* a list of words, only looked at */
+    VALUE_WORDS,    /* unsigned: a bit for each word of a list, or of one word */
     VALUE_SECTION,  /* a map by its own table, into the same struct */
-    VALUE_SECTIONS, /* a list of such maps */
     VALUE_ANY,      /* not looked into here */
     VALUE_OWN,      /* by its own function */
 };

@@ -152,7 +152,9 @@ static int read_policy(struct reader *reader, const struct document_node *root)
         rc = read_jobs(reader, map_key(root, "jobs"), jobs, &defaults);
     if (!rc)
         rc = order_check(reader);
-    return rc ? rc : drill_check(reader);
+    if (!rc)
+        rc = drill_check(reader);
+    return rc ? rc : notify_check(reader);
 }
 
 static int hash_text(const char *text, size_t length, char ret_hex[65], struct error *err)

@@ -61,6 +61,7 @@ static void job_clear(struct policy_job *job)
     strv_clear(&job->tables);
     strv_clear(&job->after);
     strv_clear(&job->groups);
+    policy_hooks_clear(&job->hooks);
 }
 
 struct policy *policy_free(struct policy *policy)
@@ -84,6 +85,9 @@ struct policy *policy_free(struct policy *policy)
     free(policy->repository_url);
     policy_s3_clear(&policy->s3);
     policy_audit_clear(&policy->audit);
+    for (size_t i = 0; i < policy->notify_count; i++)
+        policy_notify_clear(&policy->notify[i]);
+    free(policy->notify);
     free(policy);
     return NULL;
 }

@@ -19,6 +19,8 @@
 #include "cron/cron.h"
 #include "cron/deny.h"
 #include "policy/audit.h"
+#include "policy/hooks.h"
+#include "policy/notify.h"
 #include "policy/s3.h"
 
 enum {
@@ -111,6 +113,7 @@ struct policy_job {
     int64_t rto_us; /* the longest that a restore may take until the server answers; 0: any time */
     char *scratch;  /* where restores are tried out; NULL: in the state folder */
     int level;      /* verify: 1..3 */
+    struct policy_hooks hooks;
     /* verified level demanded before an item counts (prune); 0 = none */
     int require_verified;
 };
@@ -139,6 +142,8 @@ struct policy {
     int compression_threads; /* 0 = auto */
     int64_t rate_limit;      /* bytes per second, 0 = none */
     struct policy_audit audit;
+    struct policy_notify *notify; /* in the order of the file */
+    size_t notify_count;
     struct policy_job *jobs; /* in the order of the file */
     size_t job_count;
     struct policy_group *groups;

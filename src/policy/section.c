@@ -205,33 +205,25 @@ static int read_word(struct reader *reader, const struct key *key,
 }
 
 static int read_words(struct reader *reader, const struct key *key,
-                      const struct document_node *value)
+                      const struct document_node *value, unsigned *ret_bits)
 {
+    const struct document_entry single = {.value = (struct document_node *)(uintptr_t)value};
+    bool is_list = value->kind == NODE_LIST;
+    const struct document_entry *entries = is_list ? value->entries : &single;
+    size_t count = is_list ? value->count : 1;
+    unsigned bits = 0;
     int rc = 0;
-    if (value->kind != NODE_LIST)
-        return read_word(reader, key, value, NULL);
-    for (size_t i = 0; i < value->count && !rc; i++)
-        if (!value->entries[i].value->is_broken)
-            rc = read_word(reader, key, value->entries[i].value, NULL);
-    return rc;
-}
-
-static int read_sections(struct reader *reader, const struct key *key,
-                         const struct document_node *value)
-{
-    int rc = 0;
-    if (value->kind != NODE_LIST)
-        return must_be(reader, value, key->name, "a list");
-    if (value->count > POLICY_LIST_MAX)
-        return value_error(reader, value, "\"%s\" has %zu entries, more than %d", key->name,
-                           value->count, POLICY_LIST_MAX);
-    for (size_t i = 0; i < value->count && !rc; i++) {
-        const struct document_node *item = value->entries[i].value;
-        if (item->kind != NODE_MAP)
-            rc = must_be(reader, item, key->name, "a list of mappings");
-        else
-            rc = section_read(reader, key->section, item, NULL);
+    if (count == 0)
+        return value_error(reader, value, "\"%s\" is an empty list", key->name);
+    for (size_t i = 0; i < count && !rc; i++) {
+        unsigned index = 0;
+        if (entries[i].value->is_broken)
+            continue;
+        rc = read_word(reader, key, entries[i].value, &index);
+        bits |= 1u << index;
     }
+    if (ret_bits)
+        *ret_bits = bits;
     return rc;
 }
 
@@ -254,13 +246,11 @@ static int read_value(struct reader *reader, const struct key *key,
     case VALUE_WORD:
         return read_word(reader, key, value, place);
     case VALUE_WORDS:
-        return read_words(reader, key, value);
+        return read_words(reader, key, value, place);
     case VALUE_SECTION:
         if (value->kind != NODE_MAP)
             return must_be(reader, value, key->name, "a mapping of keys");
         return section_read(reader, key->section, value, place);
-    case VALUE_SECTIONS:
-        return read_sections(reader, key, value);
     case VALUE_OWN:
         return key->read(reader, value, target);
     case VALUE_ANY:

@@ -105,5 +105,7 @@ int policy_warn(struct reader *reader)
         rc = warn_job(reader, &policy->jobs[i]);
     if (!rc)
         rc = warn_prune(reader);
+    if (!rc)
+        rc = notify_warn(reader);
     return rc ? rc : warn_same_minute(reader);
 }

@@ -75,7 +75,7 @@ static const char FULL[] =
 static void test_full_example(void **state)
 {
     (void)state;
-    case_expect(FULL, "22:1: \"notify\" is not available in this version\n");
+    case_expect(FULL, "");
 }
 
 static const struct {
@@ -124,11 +124,10 @@ static const struct {
      "\"1kB\"\n"},
     {CASE_HEAD "jobs: {a: {type: dump, mode: receive}}\n",
      "4:24: \"mode\" has no meaning for a dump job (it is for: wal)\n"},
-    {CASE_HEAD "jobs: {a: {type: dump, after: b, group: g, rto: 1h, hooks: {}, deny: []}}\n",
+    {CASE_HEAD "jobs: {a: {type: dump, after: b, group: g, rto: 1h, deny: []}}\n",
      "4:31: job \"a\": \"after\" names no job: \"b\"\n"
      "4:41: job \"a\": group \"g\" is not in the policy's groups, as in: groups: {g: 1}\n"
-     "4:44: \"rto\" has no meaning for a dump job (it is for: drill)\n"
-     "4:53: \"hooks\" is not available in this version\n"},
+     "4:44: \"rto\" has no meaning for a dump job (it is for: drill)\n"},
     {CASE_HEAD "groups: {disk: 0, a b: 1, net: 2}\nmax_running: 0\n"
                "jobs: {a: {type: dump, group: ne}}\n",
      "4:16: the limit of group \"disk\" must be a whole number from 1 to 100\n"
@@ -227,8 +226,9 @@ static const struct {
      "1:1: \"repository\" is missing, as in: repository: {url: file:///srv/pgcairn}\n"
      "1:10: cluster \"a?[31mb\" must be 1 to 63 of a-z, 0-9 and \"-\"\n"},
     {CASE_HEAD "notify: [{on: [failur], pong: x}]\n",
-     "4:1: \"notify\" is not available in this version\n"
-     "4:16: \"on\" must be one of failure, recovery, missed, success, not \"failur\"\n"
+     "4:10: an entry of notify needs one of webhook, slack, email, ping\n"
+     "4:16: \"on\" must be one of failure, recovery, missed, success, stale, policy, "
+     "retry, start, not \"failur\"\n"
      "4:25: unknown key \"pong\" in notify: did you mean \"ping\"?\n"},
 };
 

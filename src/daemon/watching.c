@@ -75,7 +75,18 @@ static void remove_gatherer(struct watching *watching, size_t index)
     watching->gatherers[index] = watching->gatherers[--watching->count];
 }
 
-/* One that runs goes on with the policy it was started with. */
+/* One that runs goes on with the policy it was started with; a changed policy is looked at soon. */
+static void follow_policy(struct gatherer *gatherer, struct roster_policy *policy)
+{
+    struct roster_policy *old = gatherer->policy;
+    bool is_changed = old->length != policy->length || memcmp(old->text, policy->text, old->length);
+    gatherer->policy = roster_policy_use(policy);
+    gatherer->is_gone = false;
+    if (is_changed)
+        gatherer->start_us = boot_now_us();
+    roster_policy_leave(old);
+}
+
 static int follow_roster(struct daemon *daemon, struct error *err)
 {
     struct watching *watching = daemon->watching;
@@ -91,10 +102,7 @@ static int follow_roster(struct daemon *daemon, struct error *err)
                 rc = add_gatherer(watching, policy, (enum gathering_part)part, err);
                 continue;
             }
-            struct roster_policy *old = found->policy;
-            found->policy = roster_policy_use(policy);
-            found->is_gone = false;
-            roster_policy_leave(old);
+            follow_policy(found, policy);
         }
     }
     return rc;

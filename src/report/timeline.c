@@ -15,8 +15,8 @@ const char report_timeline_style[] =
     ".timeline .gone{fill:var(--ground,#fff);stroke:var(--gone,#9aa5b1)}"
     ".legend{font-size:12px;color:var(--text,#5b6675)}"
     /* On a phone it is wider than the screen, and the newest is seen first. */
-    "@media(max-width:700px){.timeline{direction:rtl}.timeline svg{direction:ltr;min-width:560px}"
-    ".timeline text{font-size:17px}}";
+    "@media(max-width:700px){.timeline{direction:rtl}.timeline svg{direction:ltr;min-width:520px}"
+    ".timeline text{font-size:15px}}";
 
 struct canvas {
     const struct audit_report *report;

@@ -54,18 +54,29 @@ static void collect_kind(const struct facts *facts, enum backup_kind kind, struc
     samples_add(samples, METRIC_NEWEST_LEVEL, newest->verified_level, cluster, name);
 }
 
-static void collect_job_backups(const struct audit_report *report, struct samples *samples)
+static void collect_job_backups(const struct facts *facts, const struct policy_job *job,
+                                struct samples *samples)
 {
-    const struct facts *facts = &report->facts->facts;
-    for (size_t k = 0; k < report->policy->job_count; k++) {
-        const struct policy_job *job = &report->policy->jobs[k];
-        size_t count = 0;
-        if (job->type != JOB_DUMP && job->type != JOB_SNAPSHOT)
+    int64_t newest_us = INSTANT_NONE;
+    size_t count = 0;
+    for (size_t i = 0; i < facts->backup_count; i++) {
+        const struct facts_backup *backup = &facts->backups[i];
+        if (backup->state != BACKUP_GOOD || !backup->job || strcmp(backup->job, job->name) != 0)
             continue;
-        for (size_t i = 0; i < facts->backup_count; i++)
-            count += facts->backups[i].state == BACKUP_GOOD && facts->backups[i].job &&
-                     strcmp(facts->backups[i].job, job->name) == 0;
-        samples_add(samples, METRIC_JOB_BACKUPS, (double)count, facts->cluster, job->name);
+        count++;
+        if (backup->completed_us > newest_us)
+            newest_us = backup->completed_us;
+    }
+    samples_add(samples, METRIC_JOB_BACKUPS, (double)count, facts->cluster, job->name);
+    samples_add_us(samples, METRIC_JOB_NEWEST, newest_us, facts->cluster, job->name);
+}
+
+static void collect_jobs_backups(const struct audit_report *report, struct samples *samples)
+{
+    for (size_t i = 0; i < report->policy->job_count; i++) {
+        const struct policy_job *job = &report->policy->jobs[i];
+        if (job->type == JOB_DUMP || job->type == JOB_SNAPSHOT)
+            collect_job_backups(&report->facts->facts, job, samples);
     }
 }
 
@@ -75,7 +86,7 @@ static void collect_repository(const struct audit_report *report, struct samples
     double bytes = 0;
     collect_kind(facts, BACKUP_DUMP, samples);
     collect_kind(facts, BACKUP_SNAPSHOT, samples);
-    collect_job_backups(report, samples);
+    collect_jobs_backups(report, samples);
     for (size_t i = 0; i < facts->wal_count; i++)
         for (size_t k = 0; k < facts->wals[i].timeline_count; k++)
             bytes += (double)facts->wals[i].timelines[k].bytes;

@@ -90,6 +90,7 @@ static void collect_job(const struct job_state *state, const json_t *totals,
     samples_add(samples, METRIC_JOB_INFO, 1, cluster, job->name, job_type_name(job->type),
                 job->schedule_text ? job->schedule_text : "");
     collect_last(state, samples);
+    samples_add(samples, METRIC_JOB_PAUSED, state->is_paused, cluster, job->name);
     samples_add_us(samples, METRIC_JOB_NEXT, state->next_us, cluster, job->name);
     samples_add_us(samples, METRIC_JOB_PERIOD, state->period_us, cluster, job->name);
     collect_running(state, samples);
@@ -144,7 +145,7 @@ int collect_jobs(struct journal *journal, const struct policy *const *policies, 
     _cleanup_(known_clear) struct known known = {
         .journal = journal,
         .totals = json_object(),
-        .alarms = {.kinds = {"failing", "missed", "stale", "daemon"}},
+        .alarms = {.kinds = {"failing", "missed", "stale", "paused", "daemon"}},
         .now_us = now_us};
     int rc = job_runs_read(journal, &known.running, err);
     if (!rc && journal)

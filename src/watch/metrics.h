@@ -64,7 +64,7 @@ enum metric_source {
     X(JOURNAL_UP, "journal_up", METRIC_GAUGE, FROM_JOURNAL, "",                                    \
       "1 while the journal can be read, and the daemon can write it; 0 while not.")                \
     X(ALARMS, "alarms", METRIC_GAUGE, FROM_JOURNAL, "kind",                                        \
-      "Alarms of `pgcairn status`: failing, missed, stale, daemon.")                               \
+      "Alarms of `pgcairn status`: failing, missed, stale, paused, daemon.")                       \
     X(JOB_INFO, "job_info", METRIC_GAUGE, FROM_JOURNAL, "cluster job_name type schedule",          \
       "1, with the type and the schedule of each job of the policies.")                            \
     X(JOB_LAST_SUCCESS, "job_last_success_timestamp_seconds", METRIC_GAUGE, FROM_JOURNAL,          \
@@ -83,6 +83,8 @@ enum metric_source {
       "Bytes that the last run that did its work read.")                                           \
     X(JOB_LAST_STORED, "job_last_stored_bytes", METRIC_GAUGE, FROM_JOURNAL, "cluster job_name",    \
       "Bytes that the last run that did its work stored.")                                         \
+    X(JOB_PAUSED, "job_paused", METRIC_GAUGE, FROM_JOURNAL, "cluster job_name",                    \
+      "1 while somebody has paused the job, 0 while not.")                                         \
     X(JOB_NEXT, "job_next_timestamp_seconds", METRIC_GAUGE, FROM_JOURNAL, "cluster job_name",      \
       "The next due instant.")                                                                     \
     X(JOB_PERIOD, "job_period_seconds", METRIC_GAUGE, FROM_JOURNAL, "cluster job_name",            \
@@ -117,6 +119,9 @@ enum metric_source {
       "Backups by kind (dump, snapshot) and state (good, damaged, running, garbage, unknown...).") \
     X(JOB_BACKUPS, "job_backups", METRIC_GAUGE, FROM_REPOSITORY, "cluster job_name",               \
       "Good backups of a job.")                                                                    \
+    X(JOB_NEWEST, "job_newest_backup_timestamp_seconds", METRIC_GAUGE, FROM_REPOSITORY,            \
+      "cluster job_name",                                                                          \
+      "When the newest good backup of a job was whole, whichever machine made it.")                \
     X(STORED_BYTES, "stored_bytes", METRIC_GAUGE, FROM_REPOSITORY, "cluster kind",                 \
       "Bytes that the repository holds, by kind: dump, snapshot, wal.")                            \
     X(NEWEST_BACKUP, "newest_backup_timestamp_seconds", METRIC_GAUGE, FROM_REPOSITORY,             \

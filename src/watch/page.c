@@ -148,7 +148,8 @@ static int add_alarm(const struct job_alarm *alarm, void *context, struct error 
 {
     struct page *page = context;
     (void)err;
-    begin_alarm(page, strcmp(alarm->what, "missed") == 0 ? "warn" : "");
+    bool is_milder = strcmp(alarm->what, "missed") == 0 || strcmp(alarm->what, "paused") == 0;
+    begin_alarm(page, is_milder ? "warn" : "");
     if (alarm->cluster) {
         add(page, "<b>");
         add_escaped(page, alarm->cluster);
@@ -454,7 +455,9 @@ static void add_job(struct page *page, const struct job_state *state)
     add(page, "<td data-l=\"last success\">");
     add_moment(page, state->has_success ? state->success.ended_us : INSTANT_NONE);
     add(page, "<td data-l=\"next\">");
-    if (state->next_us == INSTANT_NONE)
+    if (state->is_paused)
+        add(page, "<span class=\"b warn\">paused</span>");
+    else if (state->next_us == INSTANT_NONE)
         add(page, "<span class=none>not scheduled</span>");
     else
         add_moment(page, state->next_us);

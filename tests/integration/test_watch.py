@@ -388,7 +388,7 @@ def test_bad_policy_and_lost_server(watched, tmp_path):
     up = 'cluster="slow",source="server"'
     good = watched.slow.policy_file.read_text()
     try:
-        with watched.start("--gather-every", "10s") as daemon:
+        with watched.start() as daemon:
             where = address(daemon)
             wait_until(lambda: size in scrape(where).get("pgcairn_database_size_bytes", {}), 30, "the server's facts")
             watched.slow.policy_file.write_text("cluster: [")

@@ -245,8 +245,9 @@ static const struct key POSTGRES_KEYS[] = {
      .low = 2,
      .high = POLICY_CONNECTIONS_MAX,
      .fallback = "8",
-     .help = "the most connections that pgcairn itself holds; `jobs` is cut to fit, with"
-             " a notice"},
+     .help =
+         "the most connections that pgcairn itself holds, beside the one by which a run holds its"
+         " lock; `jobs` is cut to fit, with a notice"},
     {.name = "bindir",
      .type = VALUE_OWN,
      .offset = NOWHERE,

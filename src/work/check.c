@@ -119,7 +119,7 @@ static void check_connections(struct checking *checking)
         return;
     }
     int64_t most = pg_integer(result, 0, 0), used = pg_integer(result, 0, 1);
-    int own = checking->policy->max_connections;
+    int own = checking->policy->max_connections + 1; /* that of the lock */
     bool good = most - used - CONNECTIONS_SPARE >= own;
     check_note(checking, "connections", good ? "pass" : "warn",
                good ? NULL : "lower max_connections: of the policy, or raise the server's",

@@ -4,6 +4,7 @@ import csv
 import io
 import copy
 import json
+import re
 import os
 import shutil
 import subprocess
@@ -474,7 +475,8 @@ def evidence(number):
 
 
 def alter(data):
-    return data.replace(b'"type":"audit"', b'"type":"drill"')
+    """Another time, whatever the record is about."""
+    return re.sub(rb'"at":"20\d\d', b'"at":"2000', data, count=1)
 
 
 def break_altered(broken, last):

@@ -1,15 +1,14 @@
 /* `guard`: a migration with a proved dump before it and a way back behind it. What it says goes to
  * stderr, for stdout is the command's; with --json it is the other way round. */
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/json.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "command/commands.h"
 #include "command/opened.h"
+#include "command/person.h"
 #include "command/progress.h"
 #include "work/guard.h"
 
@@ -303,19 +302,6 @@ static int find_job(const struct policy *policy, const char *name,
     return error_hint(err, "give it one: jobs: {nightly: {type: dump, schedule: \"0 2 * * *\"}}");
 }
 
-static void default_holder(char holder[256])
-{
-    char storage[4096];
-    struct passwd entry, *found = NULL;
-    const char *sudo_user = getenv("SUDO_USER");
-    if (sudo_user && *sudo_user)
-        snprintf(holder, 256, "%s", sudo_user);
-    else if (getpwuid_r(getuid(), &entry, storage, sizeof(storage), &found) == 0 && found)
-        snprintf(holder, 256, "%s", found->pw_name);
-    else
-        snprintf(holder, 256, "uid %lld", (long long)getuid());
-}
-
 static struct journal *open_journal(void)
 {
     _cleanup_(freep) char *folder = NULL;
@@ -359,7 +345,7 @@ static int run(const struct globals *globals, const struct arguments *arguments,
     _cleanup_(progress_freep) struct progress *progress = NULL;
     _cleanup_(journal_freep) struct journal *journal = NULL;
     _cleanup_(guard_report_clear) struct guard_report report = {0};
-    char holder[256];
+    char holder[PERSON_MAX];
     struct guard_request request = {.holder = holder,
                                     .starting = tell_start,
                                     .failed = tell_failure,
@@ -376,7 +362,7 @@ static int run(const struct globals *globals, const struct arguments *arguments,
         rc = progress_new(globals->quiet, NULL, &progress, err);
     if (rc)
         return rc;
-    default_holder(holder);
+    person_name(holder);
     if (!request.dry_run)
         journal = open_journal();
     telling.progress = progress;

@@ -97,6 +97,17 @@ static void note_failure(const struct policy *policy, enum gathering_part part,
         samples_add(samples, METRIC_FACTS_UP, 0, policy->cluster, SOURCES[i]);
 }
 
+static void add_times(const struct policy *policy, enum gathering_part part, const json_t *problems,
+                      int64_t at_us, struct samples *samples)
+{
+    static const char *const SOURCES[] = {"repository", "server"};
+    if (part == GATHERING_AUDIT)
+        samples_add_us(samples, METRIC_FACTS_TIMESTAMP, at_us, policy->cluster, "audit");
+    for (size_t i = 0; i < ARRAY_SIZE(SOURCES) && part == GATHERING_FACTS; i++)
+        if (!json_is_string(json_object_get(problems, SOURCES[i])))
+            samples_add_us(samples, METRIC_FACTS_TIMESTAMP, at_us, policy->cluster, SOURCES[i]);
+}
+
 static int add_part(const struct policy *policy, enum gathering_part part, struct samples *samples,
                     bool *is_whole, struct error *err)
 {
@@ -116,10 +127,9 @@ static int add_part(const struct policy *policy, enum gathering_part part, struc
         note_failure(policy, part, &reason, samples);
         return work_interrupted(err) ? ERR_INTERRUPTED : 0;
     }
-    samples_add_us(samples, METRIC_FACTS_TIMESTAMP, at_us, policy->cluster,
-                   gathering_part_name(part));
     samples_take(samples, &gathered);
     problems = json_incref(json_object_get(document, "problems"));
+    add_times(policy, part, problems, at_us, samples);
     json_object_foreach(problems, key, problem)
     {
         if (!json_is_string(problem) || strcmp(key, "archiving") == 0)

@@ -275,6 +275,57 @@ static int take_policies(struct board *board, const struct owned_text *texts, si
     return 0;
 }
 
+static bool is_up(const struct gathering *gathering, const char *label)
+{
+    for (size_t i = 0; i < gathering->samples.count; i++)
+        if (gathering->samples.items[i].id == METRIC_FACTS_UP &&
+            strstr(gathering->samples.items[i].labels, label))
+            return gathering->samples.items[i].value > 0;
+    return false;
+}
+
+/* How far WAL is behind needs both: without the repository it is not told anew either. */
+static bool is_of(enum metric_id id, enum metric_source source)
+{
+    bool is_lag = id == METRIC_WAL_LAG_SECONDS || id == METRIC_WAL_LAG_SEGMENTS;
+    return metric_row(id)->source == source || (is_lag && source == FROM_REPOSITORY);
+}
+
+/* An alarm must not end because nobody can look any more: what a source told before stays, with its
+ * time. */
+static void keep_source(const struct board_part *old, struct gathering *gathering,
+                        enum metric_source source, bool other_is_up)
+{
+    for (size_t i = 0; i < old->gathering.samples.count; i++) {
+        const struct sample *sample = &old->gathering.samples.items[i];
+        bool is_both = is_of(sample->id, FROM_REPOSITORY) && is_of(sample->id, FROM_SERVER);
+        if (is_of(sample->id, source) &&
+            !(is_both && source == FROM_SERVER && !other_is_up)) /* the repository's turn */
+            samples_copy(&gathering->samples, sample);
+    }
+}
+
+static void replace_gathering(struct board_part *part, struct gathering *gathering)
+{
+    bool has_repository = is_up(gathering, "source=\"repository\"");
+    bool has_server = is_up(gathering, "source=\"server\"");
+    bool has_before = part->has_gathering && part->gathering.part == GATHERING_FACTS;
+    if (has_before && !has_repository)
+        keep_source(part, gathering, FROM_REPOSITORY, has_server);
+    if (has_before && !has_server)
+        keep_source(part, gathering, FROM_SERVER, has_repository);
+    if (!part->has_gathering)
+        part->repository_us = part->server_us = INSTANT_NONE;
+    if (has_repository)
+        part->repository_us = gathering->at_us;
+    if (has_server)
+        part->server_us = gathering->at_us;
+    if (part->has_gathering)
+        gathering_clear(&part->gathering);
+    part->gathering = *gathering;
+    part->has_gathering = true;
+}
+
 static void take_parcel(struct board *board, const struct parcel *parcel)
 {
     for (size_t i = 0; i < board->view.count; i++) {
@@ -284,12 +335,8 @@ static void take_parcel(struct board *board, const struct parcel *parcel)
         if (strcmp(board->view.policies[i]->cluster, parcel->cluster) != 0)
             continue;
         int rc = parcel->text ? gathering_read(parcel->text, parcel->length, &gathering, &err) : 0;
-        if (!rc && parcel->text) {
-            if (part->has_gathering)
-                gathering_clear(&part->gathering);
-            part->gathering = gathering;
-            part->has_gathering = true;
-        }
+        if (!rc && parcel->text)
+            replace_gathering(part, &gathering);
         part->failures += parcel->failures + (rc != 0);
         snprintf(part->failure, sizeof(part->failure), "%s", rc ? err.message : parcel->failure);
     }

@@ -42,9 +42,10 @@ struct board_numbers {
 /* Part of a cluster, as the thread has it. */
 struct board_part {
     bool has_gathering;
-    struct gathering gathering;
-    int64_t failures;                /* since the start */
-    char failure[ERROR_MESSAGE_MAX]; /* of the last try; "" when it was good */
+    struct gathering gathering;       /* of a source that failed now, with what it told before */
+    int64_t repository_us, server_us; /* when they told it; INSTANT_NONE: never */
+    int64_t failures;                 /* since the start */
+    char failure[ERROR_MESSAGE_MAX];  /* of the last try; "" when it was good */
 };
 
 struct board_cluster {

@@ -126,12 +126,16 @@ static void collect_window(const char *cluster, const struct continuity *continu
 static void collect_wal(const struct audit_report *report, struct samples *samples)
 {
     const struct continuity *continuity = &report->continuity;
+    const struct facts_server *server = &report->facts->server;
     const char *cluster = report->policy->cluster;
+    bool knows_server = server->was_asked && !server->problem && !server->wal_problem;
     if (!report->has_continuity)
         return;
     collect_gaps(cluster, continuity, samples);
     collect_window(cluster, continuity, samples);
     samples_add(samples, METRIC_WAL_MISSING, (double)continuity->missing_segments, cluster);
+    if (!knows_server)
+        return; /* what is stored last would be taken for all that there is */
     samples_add(samples, METRIC_WAL_LAG_SEGMENTS, (double)continuity->lag_segments, cluster);
     samples_add_us(samples, METRIC_WAL_LAG_SECONDS, continuity->lag_us, cluster);
 }

@@ -107,12 +107,12 @@ enum metric_source {
     X(FACTS_UP, "facts_up", METRIC_GAUGE, FROM_GATHERING, "cluster source",                        \
       "1 when the last gathering could read that source (repository, server, wal, audit), 0 when " \
       "not: then its metrics are absent, or those of an earlier one.")                             \
-    X(FACTS_TIMESTAMP, "facts_timestamp_seconds", METRIC_GAUGE, FROM_GATHERING, "cluster part",    \
-      "When the metrics of that part (facts, audit) were gathered.")                               \
-    X(FACTS_AGE, "facts_age_seconds", METRIC_GAUGE, FROM_GATHERING, "cluster part",                \
-      "How old the metrics of that part are.")                                                     \
+    X(FACTS_TIMESTAMP, "facts_timestamp_seconds", METRIC_GAUGE, FROM_GATHERING, "cluster source",  \
+      "When the metrics of that source (repository, server, audit) were gathered.")                \
+    X(FACTS_AGE, "facts_age_seconds", METRIC_GAUGE, FROM_GATHERING, "cluster source",              \
+      "How old the metrics of that source are.")                                                   \
     X(FACTS_DURATION, "facts_duration_seconds", METRIC_GAUGE, FROM_GATHERING, "cluster part",      \
-      "How long that gathering took.")                                                             \
+      "How long the last gathering of that part (facts, audit) took.")                             \
     X(FACTS_FAILURES, "facts_failures_total", METRIC_COUNTER, FROM_GATHERING, "cluster part",      \
       "Gatherings that came to nothing (killed, timed out), since the daemon was started.")        \
     X(BACKUPS, "backups", METRIC_GAUGE, FROM_REPOSITORY, "cluster kind state",                     \
@@ -142,9 +142,9 @@ enum metric_source {
       "cluster", "The first moment of that window.")                                               \
     X(WINDOW_TO, "recovery_window_end_timestamp_seconds", METRIC_GAUGE, FROM_REPOSITORY,           \
       "cluster", "The newest moment that can be recovered.")                                       \
-    X(WAL_LAG_SECONDS, "wal_lag_seconds", METRIC_GAUGE, FROM_REPOSITORY, "cluster",                \
+    X(WAL_LAG_SECONDS, "wal_lag_seconds", METRIC_GAUGE, FROM_SERVER, "cluster",                    \
       "Since when what is stored without a gap was all of the finished WAL; 0 without lag.")       \
-    X(WAL_LAG_SEGMENTS, "wal_lag_segments", METRIC_GAUGE, FROM_REPOSITORY, "cluster",              \
+    X(WAL_LAG_SEGMENTS, "wal_lag_segments", METRIC_GAUGE, FROM_SERVER, "cluster",                  \
       "Finished segments of WAL that are not stored, at the end.")                                 \
     X(WAL_GAPS, "wal_gaps", METRIC_GAUGE, FROM_REPOSITORY, "cluster state",                        \
       "Gaps in the stored WAL: delayed, uploading, lost, acknowledged, expired.")                  \

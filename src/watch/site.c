@@ -80,6 +80,15 @@ static void add_samples(const struct samples *from, bool leaves_ups, struct samp
             samples_copy(into, &from->items[i]);
 }
 
+static void add_times(const char *cluster, const char *source, int64_t at_us, int64_t now_us,
+                      struct samples *samples)
+{
+    if (at_us == INSTANT_NONE)
+        return;
+    samples_add_us(samples, METRIC_FACTS_TIMESTAMP, at_us, cluster, source);
+    samples_add_us(samples, METRIC_FACTS_AGE, now_us > at_us ? now_us - at_us : 0, cluster, source);
+}
+
 static void add_part(const struct board_cluster *cluster, enum gathering_part part, int64_t now_us,
                      struct samples *samples)
 {
@@ -91,9 +100,12 @@ static void add_part(const struct board_cluster *cluster, enum gathering_part pa
         add_failed_ups(name, part, samples);
     if (!known->has_gathering)
         return;
-    int64_t age_us = now_us - known->gathering.at_us;
-    samples_add_us(samples, METRIC_FACTS_TIMESTAMP, known->gathering.at_us, name, part_name);
-    samples_add_us(samples, METRIC_FACTS_AGE, age_us > 0 ? age_us : 0, name, part_name);
+    if (part == GATHERING_AUDIT) {
+        add_times(name, "audit", known->gathering.at_us, now_us, samples);
+    } else {
+        add_times(name, "repository", known->repository_us, now_us, samples);
+        add_times(name, "server", known->server_us, now_us, samples);
+    }
     add_samples(&known->gathering.samples, has_failed, samples);
 }
 

@@ -221,7 +221,7 @@ def test_scrape_before_while_and_after_a_run(watched):
     demo = 'cluster="demo"'
     assert before["pgcairn_wal_lag_segments"][demo] == 0 and before["pgcairn_recovery_window_seconds"][demo] >= 0
     assert before["pgcairn_recovery_window_end_timestamp_seconds"][demo] > time.time() - 600
-    assert before["pgcairn_facts_age_seconds"]['cluster="demo",part="facts"'] < 60
+    assert before["pgcairn_facts_age_seconds"]['cluster="demo",source="repository"'] < 60
     assert before["pgcairn_job_last_outcome"] | {'cluster="demo",job_name="broken",outcome="failed"': 1} == before["pgcairn_job_last_outcome"]
     assert before["pgcairn_alarms"]['kind="failing"'] >= 1
 
@@ -402,6 +402,9 @@ def test_bad_policy_and_lost_server(watched, tmp_path):
             wait_until(lambda: scrape(where)["pgcairn_facts_up"].get(up) == 0, 30, "the server to be missed")
             seen = scrape(where)
             assert seen["pgcairn_policy_files_bad"][""] == 0 and seen["pgcairn_facts_up"]['cluster="slow",source="repository"'] == 1
+            assert size in seen["pgcairn_database_size_bytes"], "what the server told before is gone"
+            times = seen["pgcairn_facts_timestamp_seconds"]
+            assert times[up] < times['cluster="slow",source="repository"'], "the old is called new"
             assert 'cluster="demo",database="slow"' in seen["pgcairn_database_size_bytes"], "another cluster's metrics went too"
             assert "/nowhere-" in get(where, "/")[2]
     finally:

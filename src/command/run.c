@@ -17,7 +17,9 @@
 enum { ATTEMPT_MAX = 1000 };
 
 static const struct command_option OPTIONS[] = {
-    {"due", OPTION_TEXT, "TIME", "the due instant this run is for; it is run once only"},
+    {"due", OPTION_TEXT, "TIME",
+     "the due instant this run is for; it is done once only, by whichever machine: it waits for "
+     "another run of the job"},
     {"attempt", OPTION_TEXT, "N", "which try for that due instant (1)"},
     {"run-id", OPTION_TEXT, "ID", "what the daemon claimed in the journal"},
     {"policy-stdin", OPTION_FLAG, NULL, "the policy's text is on stdin; -c only names its file"},

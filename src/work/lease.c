@@ -15,7 +15,7 @@ enum { KEY_DIGITS = 16, KEY_TEXT_MAX = 8192 };
 #define STEP_US (200 * US_PER_SECOND / 1000) /* how soon a signal is seen */
 #define ASK_US US_PER_SECOND                 /* between two questions while waiting */
 
-/* Not "pgcairn RUN", by which dumps are known. Its words are read by describe_holder(). */
+/* Not "pgcairn RUN", by which dumps are known. What follows it is read by busy(). */
 static const char APPLICATION[] = "pgcairn-lock";
 
 struct lease {

@@ -302,3 +302,17 @@ def test_a_server_that_is_down(workspace):
     assert run.json["outcome"] == "done" and "repository decides alone" in run.err
     assert run_due(other_host(one), "prune").json["outcome"] == "not_mine"
     assert run_due(one, expect=3).json["error"]["code"] == "connection"
+
+
+@pytest.mark.stores("file")
+def test_where_the_database_postgres_is_closed(workspace, database, server):
+    """As managed servers have it: the lock is one of the database that the policy names."""
+    database("small", "create table t as select 1 as v")
+    server.psql("postgres", "create role plain login; grant pg_read_all_data to plain; "
+                            "revoke connect on database postgres from public")
+    try:
+        one = workspace(["small"], connection=server.url("small", "plain"))
+        assert run_due(one).json["outcome"] == "done"
+        assert run_due(other_host(one)).json["outcome"] == "not_mine"
+    finally:
+        server.psql("postgres", "grant connect on database postgres to public; drop role plain")

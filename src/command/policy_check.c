@@ -165,17 +165,26 @@ static json_t *window_json(const struct checked *checked)
                                                      : json_integer(checked->window_s);
 }
 
+/* Who is told when something goes wrong; secrets are left out. */
+static json_t *told_json(const struct policy *policy)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && policy && i < policy->notify_count; i++)
+        json_array_append_new(list, json_string(policy->notify[i].shown));
+    return list;
+}
+
 /* The recovery window is that of point-in-time recovery: none without snapshots and WAL. */
 static json_t *checked_json(const struct checked *checked)
 {
     const struct policy *policy = checked->file->policy;
-    return json_pack("{s:s, s:s?, s:o, s:o, s:o, s:o, s:o}", "file", checked->file->path, "cluster",
-                     policy ? policy->cluster : NULL, "errors",
+    return json_pack("{s:s, s:s?, s:o, s:o, s:o, s:o, s:o, s:o}", "file", checked->file->path,
+                     "cluster", policy ? policy->cluster : NULL, "errors",
                      problems_json(&checked->problems, false), "warnings",
                      problems_json(&checked->problems, true), "recovery_window_s",
                      window_json(checked), "data_loss_s",
                      checked->loss_s ? json_integer(checked->loss_s) : json_null(), "runs",
-                     runs_json(&checked->upcoming));
+                     runs_json(&checked->upcoming), "notify", told_json(policy));
 }
 
 static int print_json(const struct checked *checked, size_t count, bool is_good, struct error *err)
@@ -243,6 +252,16 @@ static void print_window(const struct checked *checked)
         printf("worst-case data loss: everything since the last dump; no dump is scheduled\n");
 }
 
+static void print_told(const struct policy *policy)
+{
+    for (size_t i = 0; i < policy->notify_count; i++)
+        printf("%s%s", i ? ", " : "told of trouble: ", policy->notify[i].shown);
+    printf(policy->notify_count
+               ? "\n"
+               : "told of trouble: nobody; a run that fails is seen by who looks (notify: in the "
+                 "policy)\n");
+}
+
 static int print_policy(const struct checked *checked, struct error *err)
 {
     _cleanup_(buf_clear) struct buf text = BUF_INIT(TEXT_MAX);
@@ -252,8 +271,10 @@ static int print_policy(const struct checked *checked, struct error *err)
     printf("\n# %s in effect\n%s\n", checked->file->path, buf_text(&text));
     if (checked->upcoming.count)
         rc = print_runs(&checked->upcoming, err);
-    if (!rc)
+    if (!rc) {
         print_window(checked);
+        print_told(checked->file->policy);
+    }
     return rc;
 }
 

@@ -151,6 +151,27 @@ static void add_order(struct buf *out, const struct policy_job *job)
     }
 }
 
+/* Those of defaults included, as each job has them. */
+static void add_hooks(struct buf *out, const struct policy_hooks *hooks)
+{
+    if (policy_hooks_longest_us(hooks) == 0)
+        return;
+    buf_add_text(out, "    hooks:\n");
+    for (int phase = 0; phase < HOOK_PHASE_COUNT; phase++) {
+        const struct policy_hook_list *list = &hooks->phases[phase];
+        if (list->count == 0)
+            continue;
+        buf_addf(out, "      %s: [", hook_phase_name((enum hook_phase)phase));
+        for (size_t i = 0; i < list->count; i++) {
+            buf_add_text(out, i ? ", " : "");
+            add_list(out, &list->programs[i]);
+        }
+        buf_add_text(out, "]\n");
+    }
+    add_duration(out, "      timeout", hooks->timeout_us);
+    buf_add_text(out, "\n");
+}
+
 static int add_job(struct buf *out, const struct policy_job *job, struct error *err)
 {
     int rc = 0;
@@ -183,6 +204,7 @@ static int add_job(struct buf *out, const struct policy_job *job, struct error *
         add_duration(out, "\n    deadline", job->deadline_us);
     buf_addf(out, "\n    on_missed: %s\n    overlap: %s\n", MISSED[job->on_missed],
              OVERLAP[job->overlap]);
+    add_hooks(out, &job->hooks);
     return rc;
 }
 
@@ -286,6 +308,65 @@ static void add_audit(struct buf *out, const struct policy_audit *audit)
         add_waiver(out, &audit->waivers[i]);
 }
 
+static void add_email(struct buf *out, const struct policy_notify *notify)
+{
+    buf_add_text(out, "  - email:\n      to: ");
+    add_list(out, &notify->to);
+    buf_add_text(out, "\n      from: ");
+    add_quoted(out, notify->from);
+    buf_add_text(out, "\n      smtp: ");
+    add_quoted(out, notify->url);
+    if (notify->user) {
+        buf_add_text(out, "\n      user: ");
+        add_quoted(out, notify->user);
+    }
+    if (notify->password)
+        buf_add_text(out, "\n      password: \"***\"");
+    if (notify->password_file)
+        buf_addf(out, "\n      password_file: %s", notify->password_file);
+    buf_add_text(out, "\n");
+}
+
+/* Of a URL only where it leads: the rest is a secret as a rule. */
+static void add_target(struct buf *out, const struct policy_notify *notify)
+{
+    char url[POLICY_NOTIFY_SHOWN_MAX];
+    notify_url_shown(notify->url, url, sizeof(url));
+    if (notify->kind == NOTIFY_EMAIL) {
+        add_email(out, notify);
+        return;
+    }
+    buf_addf(out, "  - %s: ", notify_kind_name(notify->kind));
+    add_quoted(out, url);
+    buf_add_text(out, "\n");
+}
+
+static void add_notify(struct buf *out, const struct policy_notify *notify)
+{
+    const char *comma = "";
+    add_target(out, notify);
+    buf_add_text(out, "    on: [");
+    for (int event = 0; event < NOTIFY_EVENT_COUNT; event++)
+        if (notify->on & NOTIFY_ON(event)) {
+            buf_addf(out, "%s%s", comma, notify_event_kind_name((enum notify_event_kind)event));
+            comma = ", ";
+        }
+    buf_add_text(out, "]\n");
+    if (notify->jobs.count) {
+        buf_add_text(out, "    job: ");
+        add_list(out, &notify->jobs);
+        buf_add_text(out, "\n");
+    }
+    if (notify->stale_us) {
+        add_duration(out, "    stale", notify->stale_us);
+        buf_add_text(out, "\n");
+    }
+    add_duration(out, "    repeat", notify->repeat_us);
+    buf_add_text(out, "\n");
+    if (notify->ca_file)
+        buf_addf(out, "    ca_file: %s\n", notify->ca_file);
+}
+
 int policy_text(const struct policy *policy, struct buf *out, struct error *err)
 {
     buf_addf(out, "cluster: %s\ntimezone: %s\n", policy->cluster, policy->timezone);
@@ -296,5 +377,9 @@ int policy_text(const struct policy *policy, struct buf *out, struct error *err)
     for (size_t i = 0; i < policy->job_count && !rc; i++)
         rc = add_job(out, &policy->jobs[i], err);
     add_audit(out, &policy->audit);
+    if (policy->notify_count)
+        buf_add_text(out, "notify:\n");
+    for (size_t i = 0; i < policy->notify_count; i++)
+        add_notify(out, &policy->notify[i]);
     return rc ? rc : buf_failed(out, "the policy", err);
 }

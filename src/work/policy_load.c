@@ -247,11 +247,10 @@ static bool is_exposed(const struct stat *status, bool allow_group)
            ((status->st_mode & S_IRWXG) && (!allow_group || status->st_uid != 0));
 }
 
-static int check_secret_file(struct policy_file *file, const char *path, bool allow_group,
-                             struct error *err)
+static int check_secret_file(struct policy_file *file, const struct policy_place *at,
+                             const char *path, bool allow_group, struct error *err)
 {
     struct stat status;
-    const struct policy_place *at = &file->policy->password_place;
     if (stat(path, &status))
         return problems_warning(&file->problems, at->line, at->column, err, "\"%s\": %s", path,
                                 strerror(errno));
@@ -278,9 +277,15 @@ static int check_secrets(struct policy_file *file, const struct stat *status, st
                             "or take the key from ${VAR})",
                             file->path);
     if (!rc && policy->password_file)
-        rc = check_secret_file(file, policy->password_file, true, err);
+        rc = check_secret_file(file, &policy->password_place, policy->password_file, true, err);
     if (!rc && policy->passfile)
-        rc = check_secret_file(file, policy->passfile, false, err);
+        rc = check_secret_file(file, &policy->password_place, policy->passfile, false, err);
+    for (size_t i = 0; i < policy->notify_count && !rc; i++) {
+        const struct policy_notify *notify = &policy->notify[i];
+        const struct policy_place place = {notify->line, notify->column};
+        if (notify->password_file)
+            rc = check_secret_file(file, &place, notify->password_file, true, err);
+    }
     return rc;
 }
 

@@ -309,10 +309,10 @@ def test_no_policy_at_all(tmp_path):
 
 
 @pytest.mark.parametrize("job, word", [
-    ({"type": "prune", "schedule": "0 7 * * *", "hooks": {}}, "hooks"),
+    ({"type": "prune", "schedule": "0 7 * * *", "hooks": {"before": "pause --now"}}, "no shell splits a text"),
     ({"type": "prune", "schedule": "0 7 * * *", "after": "nightly"}, "after"),
 ])
-def test_what_this_version_cannot_do_is_refused(workspace, app, job, word):
+def test_what_cannot_be_done_is_refused(workspace, app, job, word):
     """Not ignored: who writes such a job counts on it."""
     ws = workspace(["app"], jobs={"extra": job})
     run = ws.run("policy", "check", expect=2)

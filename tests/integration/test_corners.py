@@ -186,6 +186,25 @@ def test_a_word_as_schedule_is_spread_and_says_so(workspace, database):
 
 
 @one_store
+def test_check_tells_who_is_told_and_shows_no_secret_of_it(small):
+    (policy,) = small.run("policy", "check", json=True).json["policies"]
+    assert policy["notify"] == [] and "told of trouble: nobody" in small.run("policy", "check").out
+    small.policy["notify"] = [
+        {"webhook": "https://u:hunter2@a.example/T0/hunter2?token=hunter2", "job": "nightly"},
+        {"email": {"to": ["a@b.example", "c@d.example"], "from": "e@f.example", "smtp": "smtps://mail.example",
+                   "user": "u", "password": "hunter2"}, "stale": "26h"}]
+    small.policy["defaults"]["hooks"] = {"before": [["/bin/pause", "a b"]], "timeout": "9s"}
+    small.write()
+    run = small.run("policy", "check")
+    (policy,) = small.run("policy", "check", json=True).json["policies"]
+    assert policy["notify"] == ["webhook https://a.example/***", "email to a@b.example and others by smtps://mail.example"]
+    for line in ('- webhook: "https://a.example/***"', 'job: ["nightly"]', 'password: "***"',
+                 "stale: 1d 2h", 'before: [["/bin/pause", "a b"]]', "timeout: 9s", "told of trouble: webhook https://a.example"):
+        assert line in run.out, line
+    assert "hunter2" not in run.out + run.err and "on: [failure, recovery, missed, stale, policy]" in run.out
+
+
+@one_store
 def test_a_schedule_that_is_over_is_told(small):
     small.policy["jobs"]["nightly"].update(schedule="0 0 1 1 * 0 2020", seconds=True)
     small.write()

@@ -236,6 +236,32 @@ static void test_secrets(void **state)
     expect_problem("s.yaml", "holds a password and can be read by others", true);
 }
 
+static void test_password_files_of_mail(void **state)
+{
+    (void)state;
+    char text[600];
+    const char *word = put("word", "secret\n", 0644);
+    snprintf(
+        text, sizeof(text),
+        "cluster: a\npostgres: {connection: dbname=a}\nrepository: {url: file:///srv}\n"
+        "jobs: {v: {type: vacuum, schedule: \"1 1 * * *\"}}\n"
+        "notify: [{email: {to: a@b, from: c@d, smtp: 'smtps://m', user: u, password_file: %s}}]\n",
+        word);
+    put("m.yaml", text, 0644);
+    expect_problem("m.yaml", "holds a password and can be read by others (chmod 600", true);
+    put("word", "secret\n", 0600);
+    expect_problem("m.yaml", "", false);
+    snprintf(
+        text, sizeof(text),
+        "cluster: a\npostgres: {connection: dbname=a}\nrepository: {url: file:///srv}\n"
+        "jobs: {v: {type: vacuum, schedule: \"1 1 * * *\"}}\n"
+        "notify: [{email: {to: a@b, from: c@d, smtp: 'smtps://m', user: u, password: hunter2}}]\n");
+    put("m.yaml", text, 0644);
+    expect_problem("m.yaml", "the file holds a password and can be read by others", true);
+    put("m.yaml", text, 0600);
+    expect_problem("m.yaml", "", false);
+}
+
 static void expect_secret_key(const char *key, mode_t mode, size_t errors)
 {
     char text[600];
@@ -340,7 +366,7 @@ int main(void)
         cmocka_unit_test(test_errors),       cmocka_unit_test(test_all),
         cmocka_unit_test(test_default_path), cmocka_unit_test(test_secrets),
         cmocka_unit_test(test_secret_keys),  cmocka_unit_test(test_connection),
-        cmocka_unit_test(test_zones),
+        cmocka_unit_test(test_zones),        cmocka_unit_test(test_password_files_of_mail),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

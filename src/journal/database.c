@@ -51,9 +51,20 @@ static const char PAUSES[] =
     " who TEXT NOT NULL, reason TEXT NOT NULL, until_us INTEGER, resumed_by TEXT,"
     " PRIMARY KEY (cluster, job, from_us)) WITHOUT ROWID;";
 
+/* state: pending, delivered, or failed for good. */
+static const char OUTBOX[] =
+    "CREATE TABLE notices (id INTEGER PRIMARY KEY AUTOINCREMENT, cluster TEXT NOT NULL,"
+    " job TEXT NOT NULL, target TEXT NOT NULL, kind TEXT NOT NULL, created_us INTEGER NOT NULL,"
+    " next_us INTEGER NOT NULL, attempts INTEGER NOT NULL, state TEXT NOT NULL,"
+    " error TEXT NOT NULL, event TEXT NOT NULL);"
+    "CREATE INDEX notices_pending ON notices (cluster, target, id) WHERE state = 'pending';"
+    "CREATE INDEX notices_told ON notices (cluster, job, target, kind, created_us);"
+    "CREATE TABLE troubles (cluster TEXT NOT NULL, job TEXT NOT NULL, kind TEXT NOT NULL,"
+    " since_us INTEGER NOT NULL, PRIMARY KEY (cluster, job, kind)) WITHOUT ROWID;";
+
 /* Each brings a journal from the version before to the next; the last one makes DATABASE_VERSION.
  * What was released is not changed: what is new is one more. */
-static const char *const STEPS[] = {SCHEMA, TOTALS, PAUSES};
+static const char *const STEPS[] = {SCHEMA, TOTALS, PAUSES, OUTBOX};
 
 _Static_assert(ARRAY_SIZE(STEPS) == DATABASE_VERSION, "a version is a step");
 

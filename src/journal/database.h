@@ -18,7 +18,12 @@
 #include "base/error.h"
 #include "journal/journal.h"
 
-enum { DATABASE_VERSION = 3, DATABASE_VERSION_PAUSES = 3, NOTICE_MAX = 512 };
+enum {
+    DATABASE_VERSION = 4,
+    DATABASE_VERSION_PAUSES = 3,
+    DATABASE_VERSION_OUTBOX = 4,
+    NOTICE_MAX = 512,
+};
 
 struct journal {
     sqlite3 *db;

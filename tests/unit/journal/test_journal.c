@@ -435,7 +435,8 @@ static void test_brings_an_older_file_up_to_date(void **state)
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db,
                                   "DROP TRIGGER runs_ended; DROP TRIGGER runs_retried;"
-                                  "DROP TABLE totals; DROP TABLE pauses; PRAGMA user_version = 1",
+                                  "DROP TABLE totals; DROP TABLE pauses; DROP TABLE notices;"
+                                  "DROP TABLE troubles; PRAGMA user_version = 1",
                                   NULL, NULL, NULL),
                      SQLITE_OK);
     sqlite3_close(db);

@@ -68,9 +68,6 @@ static int note_due(const struct journal_run *run, void *context, struct error *
 {
     struct looking_back *back = context;
     (void)err;
-    if (strcmp(run->job, back->child->job->after.items[0]) != 0 || run->due_us == INSTANT_NONE ||
-        run->due_us <= back->child->accounted_us)
-        return 0;
     for (size_t i = 0; i < back->count; i++)
         if (back->due_us[i] == run->due_us)
             return 0;
@@ -98,7 +95,8 @@ static void look_back(struct daemon *daemon, struct roster_job *child, int64_t n
     struct looking_back back = {.child = child};
     struct error err = ERROR_NONE;
     const char *cluster = child->owner->policy->cluster;
-    if (journal_each(daemon->journal, cluster, note_due, &back, &err)) {
+    if (journal_each_due(daemon->journal, cluster, child->job->after.items[0], child->accounted_us,
+                         note_due, &back, &err)) {
         say_error(child->identity, NULL, "what it comes after can't be known", &err);
         return;
     }
@@ -114,8 +112,24 @@ static void look_back(struct daemon *daemon, struct roster_job *child, int64_t n
     }
 }
 
+/* Those that were not begun again. */
+static void tell_interrupted(struct daemon *daemon)
+{
+    for (size_t i = 0; i < daemon->interrupted_count; i++) {
+        const struct journal_run *found = &daemon->interrupted[i];
+        struct journal_run run;
+        if (found->due_us != INSTANT_NONE &&
+            is_settled(daemon, found->cluster, found->job, found->due_us, &run))
+            after_settled(daemon, &run);
+    }
+    free(daemon->interrupted);
+    daemon->interrupted = NULL;
+    daemon->interrupted_count = 0;
+}
+
 void after_look_back(struct daemon *daemon, int64_t now_us)
 {
+    tell_interrupted(daemon);
     for (size_t i = 0; i < daemon->roster->job_count; i++) {
         struct roster_job *job = &daemon->roster->jobs[i];
         if (job->job->after.count > 0 && job->accounted_us != INSTANT_NONE)

@@ -72,31 +72,6 @@ static int lock_folder(struct daemon *daemon, struct error *err)
     return error_hint(err, "give each daemon a state folder of its own: STATE_DIRECTORY");
 }
 
-static int say_recovered(const struct journal_run *run, void *context, struct error *err)
-{
-    (void)context;
-    (void)err;
-    char identity[IDENTITY_MAX];
-    snprintf(identity, sizeof(identity), "%s/%s", run->cluster, run->job);
-    say(LOG_WARNING, identity, run->run_id, "was interrupted: %s", run->message);
-    return 0;
-}
-
-static int adopt(const struct journal_run *run, void *context, struct error *err)
-{
-    struct daemon *daemon = context;
-    struct task *task = NULL;
-    int rc = task_new_adopted(run, &task, err);
-    if (!rc)
-        rc = task_join(task, roster_find(daemon->roster, task->identity), err);
-    if (rc) {
-        task_free(task);
-        return rc;
-    }
-    say(LOG_INFO, task->identity, task->run_id, "runs already (process %d)", (int)run->process.pid);
-    return supervise_add(context, task, err);
-}
-
 static int open_journal(struct daemon *daemon, struct error *err)
 {
     struct journal_daemon before;
@@ -109,9 +84,7 @@ static int open_journal(struct daemon *daemon, struct error *err)
         rc = journal_daemon(daemon->journal, &before, err);
     if (!rc)
         daemon->journal_is_new = before.process.pid == 0;
-    if (!rc)
-        rc = journal_recover(daemon->journal, NULL, NULL, say_recovered, NULL, err);
-    return rc ? rc : journal_each_running(daemon->journal, adopt, daemon, err);
+    return rc ? rc : turn_recover(daemon, err);
 }
 
 static int watch_fd(struct daemon *daemon, int *fd, struct error *err)
@@ -167,6 +140,7 @@ static void close_all(struct daemon *daemon)
     for (size_t i = 0; i < daemon->task_count; i++)
         task_free(daemon->tasks[i]);
     free(daemon->tasks);
+    free(daemon->interrupted);
     receivers_clear(daemon);
     roster_free(daemon->roster);
     journal_free(daemon->journal);

@@ -35,6 +35,8 @@ struct daemon {
     size_t receiver_count;
     struct watching *watching; /* NULL: nobody looks */
     bool journal_fails;        /* the last heartbeat could not be written */
+    struct journal_run *interrupted; /* found at the start; until the first look has been */
+    size_t interrupted_count;
     int64_t started_us;
     int64_t looked_us, looked_boot_us; /* the last look, INSTANT_NONE before the first */
     int64_t heartbeat_boot_us;
@@ -48,6 +50,8 @@ int64_t daemon_now_us(const struct daemon *daemon);
 int64_t daemon_boot_us(const struct daemon *daemon);
 
 /* turn.c; they need options, world, roster and journal */
+/* Before the first look: runs of an earlier daemon that were interrupted, or live. */
+int turn_recover(struct daemon *daemon, struct error *err);
 void turn_begin(struct daemon *daemon);
 void turn_take(struct daemon *daemon);                        /* one look */
 int64_t turn_sleep_us(const struct daemon *daemon);           /* to the next, at most a minute */

@@ -226,7 +226,14 @@ static bool is_of(const struct task *task, const char *group)
     return false;
 }
 
-static bool has_room(const struct daemon *daemon, const struct task *task)
+/* Whoever came first to a group of the user's goes first: one with a low limit would wait for ever
+ * while others, for whom there is room still, come and go. */
+static bool is_before(const struct task *other, const char *group, int64_t boot_us)
+{
+    return !strchr(group, '/') && other->not_before_us <= boot_us && !other->is_held;
+}
+
+static bool has_room(const struct daemon *daemon, const struct task *task, int64_t boot_us)
 {
     for (size_t i = 0; i < task->group_count; i++) {
         const struct task_group *group = &task->groups[i];
@@ -234,9 +241,13 @@ static bool has_room(const struct daemon *daemon, const struct task *task)
                     : daemon->options->max_running > 0 ? daemon->options->max_running
                                                        : DAEMON_RUNNING_MAX;
         int running = 0;
+        bool was_met = false;
         for (size_t k = 0; k < daemon->task_count; k++) {
             const struct task *other = daemon->tasks[k];
-            running += other != task && other->state != TASK_WAITING && is_of(other, group->name);
+            was_met |= other == task;
+            running += other != task && is_of(other, group->name) &&
+                       (other->state != TASK_WAITING ||
+                        (!was_met && is_before(other, group->name, boot_us)));
         }
         if (running >= limit)
             return false;
@@ -246,7 +257,8 @@ static bool has_room(const struct daemon *daemon, const struct task *task)
 
 static bool may_start(const struct daemon *daemon, const struct task *task, int64_t boot_us)
 {
-    return task->state == TASK_WAITING && task->not_before_us <= boot_us && has_room(daemon, task);
+    return task->state == TASK_WAITING && task->not_before_us <= boot_us &&
+           has_room(daemon, task, boot_us);
 }
 
 /* -- the last gate: what waited may have come into a window, a pause, or over its deadline ---- */

@@ -11,6 +11,42 @@ int64_t daemon_boot_us(const struct daemon *daemon)
     return daemon->world.boot_us(daemon->world.context);
 }
 
+static int say_recovered(const struct journal_run *run, void *context, struct error *err)
+{
+    struct daemon *daemon = context;
+    char identity[IDENTITY_MAX];
+    snprintf(identity, sizeof(identity), "%s/%s", run->cluster, run->job);
+    say(LOG_WARNING, identity, run->run_id, "was interrupted: %s", run->message);
+    struct journal_run *grown = reallocarray(daemon->interrupted, daemon->interrupted_count + 1,
+                                             sizeof(*daemon->interrupted));
+    if (!grown)
+        return error_no_memory(err);
+    daemon->interrupted = grown;
+    daemon->interrupted[daemon->interrupted_count++] = *run; /* JOURNAL_LIST_MAX at most */
+    return 0;
+}
+
+static int adopt(const struct journal_run *run, void *context, struct error *err)
+{
+    struct daemon *daemon = context;
+    struct task *task = NULL;
+    int rc = task_new_adopted(run, &task, err);
+    if (!rc)
+        rc = task_join(task, roster_find(daemon->roster, task->identity), err);
+    if (rc) {
+        task_free(task);
+        return rc;
+    }
+    say(LOG_INFO, task->identity, task->run_id, "runs already (process %d)", (int)run->process.pid);
+    return supervise_add(context, task, err);
+}
+
+int turn_recover(struct daemon *daemon, struct error *err)
+{
+    int rc = journal_recover(daemon->journal, NULL, NULL, say_recovered, daemon, err);
+    return rc ? rc : journal_each_running(daemon->journal, adopt, daemon, err);
+}
+
 void turn_begin(struct daemon *daemon)
 {
     schedule_learn(daemon);

@@ -287,21 +287,40 @@ int journal_outcome(struct journal *journal, const char *cluster, const char *jo
     return rc ? rc : fetch_run(journal, query, ret_found, ret_run, err);
 }
 
-int journal_each(struct journal *journal, const char *cluster, journal_visitor visit, void *context,
-                 struct error *err)
+static int visit_all(struct journal *journal, sqlite3_stmt *query, journal_visitor visit,
+                     void *context, struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
     bool has_row = true;
-    int rc = database_query(journal, &query, err,
-                            "SELECT " RUN_COLUMNS " FROM " RUN_TABLES
-                            " WHERE r.cluster = ? ORDER BY r.claimed_us",
-                            "t", cluster);
+    int rc = 0;
     while (!rc && !(rc = database_step(journal, query, &has_row, err)) && has_row) {
         struct journal_run run;
         fill_run(query, &run);
         rc = visit(&run, context, err);
     }
     return rc;
+}
+
+int journal_each(struct journal *journal, const char *cluster, journal_visitor visit, void *context,
+                 struct error *err)
+{
+    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    int rc = database_query(journal, &query, err,
+                            "SELECT " RUN_COLUMNS " FROM " RUN_TABLES
+                            " WHERE r.cluster = ? ORDER BY r.claimed_us",
+                            "t", cluster);
+    return rc ? rc : visit_all(journal, query, visit, context, err);
+}
+
+int journal_each_due(struct journal *journal, const char *cluster, const char *job,
+                     int64_t after_us, journal_visitor visit, void *context, struct error *err)
+{
+    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    int rc = database_query(journal, &query, err,
+                            "SELECT " RUN_COLUMNS " FROM " RUN_TABLES
+                            " WHERE r.cluster = ? AND r.job = ? AND r.due_us > ?"
+                            " ORDER BY r.due_us, r.attempt",
+                            "tti", cluster, job, after_us);
+    return rc ? rc : visit_all(journal, query, visit, context, err);
 }
 
 static int list_open_runs(struct journal *journal, const char *cluster, const char *job,

@@ -157,6 +157,10 @@ int journal_each_running(struct journal *journal, journal_visitor visit, void *c
 int journal_each(struct journal *journal, const char *cluster, journal_visitor visit, void *context,
                  struct error *err);
 
+/* The same for the runs of a job for due instants after this one, in their order. */
+int journal_each_due(struct journal *journal, const char *cluster, const char *job,
+                     int64_t after_us, journal_visitor visit, void *context, struct error *err);
+
 /* Gives every run without an outcome whose process is gone the outcome interrupted; then visits
  * them (visit may be NULL). Those of one job only when cluster and job are given. */
 int journal_recover(struct journal *journal, const char *cluster, const char *job,

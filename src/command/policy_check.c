@@ -219,13 +219,13 @@ static void print_problems(const struct checked *checked)
 static int print_runs(const struct upcoming *upcoming, struct error *err)
 {
     _cleanup_(table_freep) struct table *table = NULL;
-    int rc = table_new("JOB|NEXT RUNS, LOCAL|UTC", &table, err);
+    int rc = table_new("JOB|NEXT RUNS, LOCAL|UTC|NOTE", &table, err);
     for (size_t i = 0; !rc && i < upcoming->count; i++) {
         const struct upcoming_run *run = &upcoming->runs[i];
         char due[INSTANT_TEXT_MAX];
         bool is_first = i == 0 || upcoming->runs[i - 1].job != run->job;
         rc = table_row(table, err, is_first ? run->job->name : "", run->local,
-                       instant_format(run->due_us, due));
+                       instant_format(run->due_us, due), run->note);
     }
     return rc ? rc : table_print(table, stdout, err);
 }

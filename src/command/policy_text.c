@@ -372,6 +372,12 @@ int policy_text(const struct policy *policy, struct buf *out, struct error *err)
     buf_addf(out, "cluster: %s\ntimezone: %s\n", policy->cluster, policy->timezone);
     int rc = add_postgres(out, policy, err);
     add_repository(out, policy);
+    if (policy->max_running)
+        buf_addf(out, "max_running: %d\n", policy->max_running);
+    if (policy->group_count)
+        buf_add_text(out, "groups:\n");
+    for (size_t i = 0; i < policy->group_count; i++)
+        buf_addf(out, "  %s: %d\n", policy->groups[i].name, policy->groups[i].limit);
     if (policy->job_count)
         buf_add_text(out, "jobs:\n");
     for (size_t i = 0; i < policy->job_count && !rc; i++)

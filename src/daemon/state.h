@@ -33,8 +33,8 @@ struct daemon {
     size_t task_count;
     struct receiver *receivers; /* one per cluster with mode: receive */
     size_t receiver_count;
-    struct watching *watching; /* NULL: nobody looks */
-    bool journal_fails;        /* the last heartbeat could not be written */
+    struct watching *watching;       /* NULL: nobody looks */
+    bool journal_fails;              /* the last heartbeat could not be written */
     struct journal_run *interrupted; /* found at the start; until the first look has been */
     size_t interrupted_count;
     int64_t started_us;

@@ -245,9 +245,10 @@ static bool has_room(const struct daemon *daemon, const struct task *task, int64
         for (size_t k = 0; k < daemon->task_count; k++) {
             const struct task *other = daemon->tasks[k];
             was_met |= other == task;
-            running += other != task && is_of(other, group->name) &&
+            running += other != task &&
                        (other->state != TASK_WAITING ||
-                        (!was_met && is_before(other, group->name, boot_us)));
+                        (!was_met && is_before(other, group->name, boot_us))) &&
+                       is_of(other, group->name);
         }
         if (running >= limit)
             return false;

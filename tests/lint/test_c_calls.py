@@ -14,6 +14,9 @@ BANNED = {
     "alloca": "malloc", "tmpnam": "mkostemp",
 }
 
+# An oracle that asked base/ for the time could not find base/ wrong.
+ORACLES = {"tests/unit/daemon/test_years.c": ("localtime_r",)}
+
 # Calls that make a descriptor, and what their arguments must hold.
 CLOEXEC = {
     "open": "O_CLOEXEC", "openat": "O_CLOEXEC", "openat2": "O_CLOEXEC", "pipe2": "O_CLOEXEC",
@@ -34,7 +37,8 @@ IMPURE = ("open", "fopen", "getenv", "secure_getenv", "time", "clock_gettime", "
 
 
 def banned_calls(name, text):
-    return [f"{name}:{line}: {call}() is kept out; use {BANNED[call]}" for call, line, _ in calls(text, BANNED)]
+    return [f"{name}:{line}: {call}() is kept out; use {BANNED[call]}" for call, line, _ in calls(text, BANNED)
+            if call not in ORACLES.get(name, ())]
 
 
 def leaking_descriptors(name, text):

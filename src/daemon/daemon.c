@@ -42,6 +42,8 @@ int daemon_run(const struct daemon_options *options, struct error *err)
         say(LOG_INFO, NULL, NULL, "pgcairn %s: %zu policies, %zu scheduled jobs, journal in %s",
             PGCAIRN_VERSION, daemon.roster->policy_count, daemon.roster->job_count, daemon.folder);
         systemd_notify("READY=1");
+        if (daemon.roster->bad_files > 0)
+            tell_bad_policy(&daemon, daemon.roster->bad_why);
         for (look(&daemon); !daemon.is_ended; look(&daemon)) {
             arm_timers(&daemon);
             wait_for_events(&daemon);
@@ -142,6 +144,7 @@ static void close_all(struct daemon *daemon)
     free(daemon->tasks);
     free(daemon->interrupted);
     receivers_clear(daemon);
+    tell_close(daemon);
     roster_free(daemon->roster);
     journal_free(daemon->journal);
     free(daemon->folder);
@@ -207,6 +210,7 @@ static void look(struct daemon *daemon)
     check_journal(daemon);
     turn_take(daemon);
     beat(daemon, boot_now_us());
+    tell_look(daemon);
     watching_look(daemon);
     tell_status(daemon);
 }
@@ -218,6 +222,9 @@ static void arm_timers(struct daemon *daemon)
     int64_t watching_us = watching_next_boot_us(daemon) - boot_us;
     if (watching_us < sleep_us)
         sleep_us = watching_us > 0 ? watching_us : 0;
+    int64_t telling_us = tell_next_boot_us(daemon) - boot_us;
+    if (telling_us < sleep_us)
+        sleep_us = telling_us > 0 ? telling_us : 0;
     watching_expect(daemon, boot_us + sleep_us);
     struct itimerspec in = {.it_value = {.tv_sec = sleep_us / US_PER_SECOND,
                                          .tv_nsec = sleep_us % US_PER_SECOND * 1000 + 1}};
@@ -239,6 +246,10 @@ static void reload(struct daemon *daemon)
         say(LOG_INFO, NULL, NULL, "policies read again: %zu policies, %zu scheduled jobs",
             roster->policy_count, roster->job_count);
     }
+    if (rc)
+        tell_bad_policy(daemon, err.message);
+    else if (roster->bad_files > 0)
+        tell_bad_policy(daemon, roster->bad_why);
     watching_reloaded(daemon, !rc && daemon->roster->bad_files == 0);
     systemd_notify("READY=1");
 }

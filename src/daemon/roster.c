@@ -102,6 +102,22 @@ static bool has_cluster(const struct roster *roster, const char *cluster)
     return false;
 }
 
+static void note_bad(struct roster *roster, const struct policy_file *file, const struct error *err)
+{
+    const struct policy_problem *first = NULL;
+    for (size_t i = 0; i < file->problems.count && !first; i++)
+        if (!file->problems.items[i].is_warning)
+            first = &file->problems.items[i];
+    if (roster->bad_files++ > 0) /* the first stands for all */
+        return;
+    if (first)
+        snprintf(roster->bad_why, sizeof(roster->bad_why), "%.500s:%d:%d: %.1000s", file->path,
+                 first->line, first->column, first->message);
+    else
+        snprintf(roster->bad_why, sizeof(roster->bad_why), "%.500s: %.1000s", file->path,
+                 err->message);
+}
+
 /* The policy of one file, or the one it had, or none. */
 static struct roster_policy *choose_policy(const struct policy_file *file, const struct roster *old,
                                            struct roster *roster)
@@ -114,7 +130,7 @@ static struct roster_policy *choose_policy(const struct policy_file *file, const
             return policy;
         say_error(NULL, NULL, file->path, &err);
     }
-    roster->bad_files++;
+    note_bad(roster, file, &err);
     if (!kept) {
         say(LOG_ERROR, NULL, NULL, "%s: not used, none of its jobs will run", file->path);
         return NULL;

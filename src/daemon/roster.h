@@ -39,7 +39,8 @@ struct roster_job {
 struct roster {
     struct roster_policy **policies;
     size_t policy_count;
-    size_t bad_files; /* files whose present text is not used */
+    size_t bad_files;                /* files whose present text is not used */
+    char bad_why[ERROR_MESSAGE_MAX]; /* of the first of them: what is wrong, and where */
     struct roster_job *jobs;
     size_t job_count;
     struct zone **zones;

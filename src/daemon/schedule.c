@@ -6,7 +6,8 @@
 
 static struct journal_run row_of(const struct roster_job *job, int64_t due_us, int attempt)
 {
-    struct journal_run run = {.due_us = due_us, .attempt = attempt};
+    struct journal_run run = {
+        .due_us = due_us, .attempt = attempt, .started_us = INSTANT_NONE, .ended_us = INSTANT_NONE};
     snprintf(run.cluster, sizeof(run.cluster), "%s", job->owner->policy->cluster);
     snprintf(run.job, sizeof(run.job), "%s", job->job->name);
     snprintf(run.type, sizeof(run.type), "%s", job_type_name(job->job->type));
@@ -36,8 +37,10 @@ static void record_skip(struct daemon *daemon, const struct roster_job *job, int
         say_error(job->identity, NULL, "the skip is not in the journal", &err);
     run.outcome = OUTCOME_SKIPPED;
     snprintf(run.message, sizeof(run.message), "%s", why);
-    if (rc || claimed)
+    if (rc || claimed) {
+        tell_settled(daemon, &run);
         after_settled(daemon, &run);
+    }
 }
 
 /* Claims and puts into the line. Without a journal the run is worth more than its record. */

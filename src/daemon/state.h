@@ -6,6 +6,7 @@
  *     supervise.c   starting tasks, their ends, retries
  *     after.c       jobs that come after others
  *     receivers.c   the receivers of WAL, kept running
+ *     tell.c        what people are told: the outbox, and who delivers it
  *     watching.c    the status page and the metrics, and who gathers for them
  *     turn.c        one look at everything, reload, stop: what daemon.c does in its loop
  *
@@ -37,6 +38,7 @@ struct daemon {
     bool journal_fails;              /* the last heartbeat could not be written */
     struct journal_run *interrupted; /* found at the start; until the first look has been */
     size_t interrupted_count;
+    struct telling *telling; /* NULL: nobody was told yet */
     int64_t started_us;
     int64_t looked_us, looked_boot_us; /* the last look, INSTANT_NONE before the first */
     int64_t heartbeat_boot_us;
@@ -93,6 +95,16 @@ void receivers_stop(struct daemon *daemon); /* tells them to finish */
 size_t receivers_running(const struct daemon *daemon);
 int64_t receivers_next_boot_us(const struct daemon *daemon); /* INT64_MAX: nothing to wait for */
 void receivers_clear(struct daemon *daemon);
+
+/* tell.c. A run, with names, due instant and outcome, that is not tried again; one that will be;
+ * one that begins; files of policies that can't be used. */
+void tell_settled(struct daemon *daemon, const struct journal_run *run);
+void tell_retry(struct daemon *daemon, const struct journal_run *run, int64_t delay_us);
+void tell_started(struct daemon *daemon, const struct task *task);
+void tell_bad_policy(struct daemon *daemon, const char *why);
+void tell_look(struct daemon *daemon); /* what is stale, and whether somebody must deliver */
+int64_t tell_next_boot_us(const struct daemon *daemon); /* INT64_MAX: nothing to wait for */
+void tell_close(struct daemon *daemon);
 
 /* watching.c; all but the first do nothing when nobody looks */
 int watching_open(struct daemon *daemon, struct error *err);

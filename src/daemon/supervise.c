@@ -64,7 +64,7 @@ static void find_outcome(struct daemon *daemon, const struct task *task,
     int code = !status->exited                                   ? ERR_CHILD
                : (size_t)status->exit_status < ARRAY_SIZE(CODES) ? CODES[status->exit_status]
                                                                  : ERR_FAILED;
-    *run = (struct journal_run){.ended_us = daemon_now_us(daemon)};
+    *run = (struct journal_run){.started_us = INSTANT_NONE, .ended_us = daemon_now_us(daemon)};
     snprintf(run->run_id, sizeof(run->run_id), "%s", task->run_id);
     run->outcome = code == 0                                    ? OUTCOME_DONE
                    : !status->exited || code == ERR_INTERRUPTED ? OUTCOME_INTERRUPTED
@@ -121,25 +121,29 @@ static bool is_worth_a_retry(const struct daemon *daemon, const struct task *tas
            task->attempt <= task->retries;
 }
 
-/* It is not tried again: what comes after it may begin. */
-static void tell_settled(struct daemon *daemon, const struct task *task,
-                         enum journal_outcome outcome, const char *message)
+/* What is known of the run by its task too. */
+static void add_names(const struct task *task, struct journal_run *run)
 {
-    struct journal_run run = {.due_us = task->due_us,
-                              .attempt = task->attempt,
-                              .ended_us = daemon_now_us(daemon),
-                              .outcome = outcome};
+    run->due_us = task->due_us;
+    run->attempt = task->attempt;
+    snprintf(run->run_id, sizeof(run->run_id), "%s", task->run_id);
+    snprintf(run->cluster, sizeof(run->cluster), "%s", task->cluster);
+    snprintf(run->job, sizeof(run->job), "%s", task->job);
+    snprintf(run->type, sizeof(run->type), "%s", job_type_name(task->type));
+}
+
+/* It is not tried again: what comes after it may begin, and people are told. */
+static void settle(struct daemon *daemon, const struct task *task, struct journal_run *run)
+{
     if (task->is_lookup)
         return;
-    snprintf(run.run_id, sizeof(run.run_id), "%s", task->run_id);
-    snprintf(run.cluster, sizeof(run.cluster), "%s", task->cluster);
-    snprintf(run.job, sizeof(run.job), "%s", task->job);
-    snprintf(run.message, sizeof(run.message), "%s", message);
-    after_settled(daemon, &run);
+    add_names(task, run);
+    tell_settled(daemon, run);
+    after_settled(daemon, run);
 }
 
 /* Whether there is another try. */
-static bool retry(struct daemon *daemon, const struct task *failed)
+static bool retry(struct daemon *daemon, const struct task *failed, struct journal_run *ended)
 {
     struct task *task = NULL;
     struct error err = ERROR_NONE;
@@ -163,6 +167,9 @@ static bool retry(struct daemon *daemon, const struct task *failed)
         say(LOG_INFO, task->identity, task->run_id, "tried again in %s: attempt %d of %d",
             duration_format(delay_us, wait), task->attempt, task->retries + 1);
         rc = supervise_add(daemon, task, &err);
+        add_names(failed, ended);
+        if (!rc)
+            tell_retry(daemon, ended, delay_us);
     }
     if (rc)
         say_error(failed->identity, run.run_id, "is not tried again", &err);
@@ -176,22 +183,30 @@ static void end_run(struct daemon *daemon, const struct task *task,
     find_outcome(daemon, task, status, &run);
     watching_run_ended(daemon, task->cluster, task->type);
     say_outcome(daemon, task, &run);
-    if (!is_worth_a_retry(daemon, task, &run, status) || !retry(daemon, task))
-        tell_settled(daemon, task, run.outcome, run.message);
+    if (!is_worth_a_retry(daemon, task, &run, status) || !retry(daemon, task, &run))
+        settle(daemon, task, &run);
+}
+
+static struct journal_run given_up(const struct daemon *daemon, enum journal_outcome outcome,
+                                   const char *why)
+{
+    struct journal_run run = {
+        .outcome = outcome, .started_us = INSTANT_NONE, .ended_us = daemon_now_us(daemon)};
+    snprintf(run.message, sizeof(run.message), "%s", why);
+    return run;
 }
 
 /* What will not run any more, for a reason of ours; its claim is closed. */
 static void give_up(struct daemon *daemon, const struct task *task, enum journal_outcome outcome,
                     int code, const char *why)
 {
-    struct journal_run run = {.outcome = outcome, .ended_us = daemon_now_us(daemon)};
+    struct journal_run run = given_up(daemon, outcome, why);
     struct error err = ERROR_NONE;
     say(LOG_WARNING, task->identity, task->run_id, "%s", why);
     if (task->is_lookup || task->run_id[0] == '\0')
         return;
     snprintf(run.run_id, sizeof(run.run_id), "%s", task->run_id);
     snprintf(run.error_code, sizeof(run.error_code), "%s", code ? error_code_name(code) : "");
-    snprintf(run.message, sizeof(run.message), "%s", why);
     if (journal_finish(daemon->journal, &run, &err))
         say_error(task->identity, task->run_id, "the outcome is not in the journal", &err);
 }
@@ -200,8 +215,9 @@ static void close_claim(struct daemon *daemon, size_t index, enum journal_outcom
                         const char *why)
 {
     struct task *task = daemon->tasks[index];
+    struct journal_run run = given_up(daemon, outcome, why);
     give_up(daemon, task, outcome, code, why);
-    tell_settled(daemon, task, outcome, why);
+    settle(daemon, task, &run);
     remove_task(daemon, index);
 }
 
@@ -337,17 +353,21 @@ static bool start_task(struct daemon *daemon, size_t index)
         return false;
     }
     if (daemon->world.start(task, daemon->world.context, &err) == 0) {
-        if (!task->is_lookup)
-            say(LOG_INFO, task->identity, task->run_id, "started for %s, attempt %d",
-                instant_format(task->due_us, due), task->attempt);
+        if (task->is_lookup)
+            return true;
+        say(LOG_INFO, task->identity, task->run_id, "started for %s, attempt %d",
+            instant_format(task->due_us, due), task->attempt);
+        tell_started(daemon, task);
         return true;
     }
     snprintf(why, sizeof(why), "it could not be started: %.1900s", err.message);
+    struct journal_run run = given_up(daemon, OUTCOME_FAILED, why);
     give_up(daemon, task, OUTCOME_FAILED, err.code, why);
     if (task->is_lookup)
         schedule_take_lookup(daemon, task, false);
-    else if (!error_is_retryable(err.code) || task->attempt > task->retries || !retry(daemon, task))
-        tell_settled(daemon, task, OUTCOME_FAILED, why);
+    else if (!error_is_retryable(err.code) || task->attempt > task->retries ||
+             !retry(daemon, task, &run))
+        settle(daemon, task, &run);
     remove_task(daemon, index);
     return false;
 }

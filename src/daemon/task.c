@@ -173,6 +173,20 @@ int task_new_receiver(struct roster_policy *policy, struct task **ret_task, stru
     return 0;
 }
 
+int task_new_notifier(struct roster_policy *policy, struct task **ret_task, struct error *err)
+{
+    struct task *task = NULL;
+    int rc = new_task(policy, &task, err);
+    if (rc)
+        return rc;
+    task->is_notifier = true;
+    task->timeout_us = TASK_NOTIFY_US;
+    snprintf(task->cluster, sizeof(task->cluster), "%s", policy->policy->cluster);
+    snprintf(task->identity, sizeof(task->identity), "%s/notify", policy->policy->cluster);
+    *ret_task = task;
+    return 0;
+}
+
 int task_new_adopted(const struct journal_run *run, struct task **ret_task, struct error *err)
 {
     struct task *task = NULL;
@@ -271,6 +285,16 @@ static int gatherer_arguments(const struct task *task, struct strv *argv, struct
     return rc ? rc : strv_add(argv, "--policy-stdin", err);
 }
 
+static int notifier_arguments(const struct task *task, struct strv *argv, struct error *err)
+{
+    int rc = strv_add(argv, "notify", err);
+    if (!rc)
+        rc = strv_add(argv, task->cluster, err);
+    if (!rc)
+        rc = strv_add(argv, "--pending", err);
+    return rc ? rc : strv_add(argv, "--policy-stdin", err);
+}
+
 static int make_arguments(const struct task *task, struct strv *argv, struct error *err)
 {
     int rc = strv_add(argv, SELF, err);
@@ -287,6 +311,7 @@ static int make_arguments(const struct task *task, struct strv *argv, struct err
     return task->gathers       ? gatherer_arguments(task, argv, err)
            : task->is_lookup   ? lookup_arguments(task, argv, err)
            : task->is_receiver ? receiver_arguments(task, argv, err)
+           : task->is_notifier ? notifier_arguments(task, argv, err)
                                : run_arguments(task, argv, err);
 }
 
@@ -321,7 +346,8 @@ int task_start(struct task *task, int epoll, struct error *err)
                               .input = takes_policy ? CHILD_PIPE : CHILD_NULL,
                               .output = task->is_lookup ? CHILD_PIPE : CHILD_NULL,
                               .pipe_stderr = true,
-                              .outlives_us = !task->is_receiver && !task->gathers};
+                              .outlives_us =
+                                  !task->is_receiver && !task->gathers && !task->is_notifier};
     rc = child_start(&spec, &task->child, err);
     if (rc)
         return rc;

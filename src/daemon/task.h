@@ -28,6 +28,7 @@ enum {
 #define TASK_TERM_AFTER_US (30 * US_PER_SECOND)
 #define TASK_KILL_AFTER_US (60 * US_PER_SECOND)
 #define TASK_GATHER_US (10 * US_PER_MINUTE)
+#define TASK_NOTIFY_US (10 * US_PER_MINUTE) /* many targets, each of which may hang */
 
 enum task_state { TASK_WAITING, TASK_RUNNING, TASK_ADOPTED };
 
@@ -41,7 +42,7 @@ struct task_group {
 
 struct task {
     enum task_state state;
-    bool is_lookup, is_receiver;
+    bool is_lookup, is_receiver, is_notifier;
     const char *gathers;          /* of a gatherer: which part, static; else NULL */
     struct roster_policy *policy; /* used; NULL when adopted */
     char cluster[JOURNAL_NAME_MAX], job[JOURNAL_NAME_MAX];
@@ -79,6 +80,7 @@ int task_new_lookup(struct roster_policy *policy, struct task **ret_task, struct
 int task_new_receiver(struct roster_policy *policy, struct task **ret_task, struct error *err);
 int task_new_gatherer(struct roster_policy *policy, const char *part, struct task **ret_task,
                       struct error *err);
+int task_new_notifier(struct roster_policy *policy, struct task **ret_task, struct error *err);
 int task_new_adopted(const struct journal_run *run, struct task **ret_task, struct error *err);
 
 /* The same run once more, as the next attempt. */

@@ -52,6 +52,8 @@ static void check_key(const char *path, const struct key *key, const json_t *giv
     snprintf(inner, sizeof(inner), "%s.%s", path, key->name);
     if (key->type == VALUE_WORD)
         check_words(path, key, node);
+    if (key->type == VALUE_WORDS) /* one word, or a list of them */
+        check_words(path, key, resolve(json_array_get(json_object_get(node, "anyOf"), 0)));
     if (key->type == VALUE_INTEGER &&
         (json_number(node, "minimum") != key->low || json_number(node, "maximum") != key->high))
         fail_msg("%s: from %lld to %lld", inner, (long long)key->low, (long long)key->high);

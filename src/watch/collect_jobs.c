@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "journal/outbox.h"
 #include "work/zones.h"
 
 struct alarm_counts {
@@ -112,11 +113,25 @@ static void known_clear(struct known *known)
     json_decref(known->totals);
 }
 
+static int collect_notices(struct journal *journal, const char *cluster, struct samples *samples,
+                           struct error *err)
+{
+    struct outbox_counts counts;
+    int rc = outbox_counts(journal, cluster, &counts, err);
+    if (rc)
+        return rc;
+    samples_add(samples, METRIC_NOTICES_PENDING, (double)counts.pending, cluster);
+    samples_add(samples, METRIC_NOTICES_FAILED, (double)counts.failed, cluster);
+    return 0;
+}
+
 static int collect_policy(struct known *known, const struct policy *policy, struct samples *samples,
                           struct error *err)
 {
     _cleanup_(zones_clear) struct zones zones = {0};
     int rc = zones_load(policy, &zones, err);
+    if (!rc && known->journal)
+        rc = collect_notices(known->journal, policy->cluster, samples, err);
     for (size_t i = 0; i < policy->job_count && !rc; i++) {
         const struct policy_job *job = &policy->jobs[i];
         struct job_state state;

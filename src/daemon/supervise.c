@@ -234,19 +234,19 @@ void supervise_supersede(struct daemon *daemon, const char *identity)
 
 /* -- starting -------------------------------------------------------------------------------- */
 
-static bool is_of(const struct task *task, const char *group)
+static bool is_of(const struct task *task, const struct task_group *group)
 {
     for (size_t i = 0; i < task->group_count; i++)
-        if (strcmp(task->groups[i].name, group) == 0)
+        if (task->groups[i].mark == group->mark && strcmp(task->groups[i].name, group->name) == 0)
             return true;
     return false;
 }
 
 /* Whoever came first to a group of the user's goes first: one with a low limit would wait for ever
  * while others, for whom there is room still, come and go. */
-static bool is_before(const struct task *other, const char *group, int64_t boot_us)
+static bool is_before(const struct task *other, int64_t boot_us)
 {
-    return !strchr(group, '/') && other->not_before_us <= boot_us && !other->is_held;
+    return other->not_before_us <= boot_us && !other->is_held;
 }
 
 static bool has_room(const struct daemon *daemon, const struct task *task, int64_t boot_us)
@@ -257,14 +257,14 @@ static bool has_room(const struct daemon *daemon, const struct task *task, int64
                     : daemon->options->max_running > 0 ? daemon->options->max_running
                                                        : DAEMON_RUNNING_MAX;
         int running = 0;
-        bool was_met = false;
+        bool was_met = false, is_in_order = !strchr(group->name, '/');
         for (size_t k = 0; k < daemon->task_count; k++) {
             const struct task *other = daemon->tasks[k];
             was_met |= other == task;
             running += other != task &&
                        (other->state != TASK_WAITING ||
-                        (!was_met && is_before(other, group->name, boot_us))) &&
-                       is_of(other, group->name);
+                        (is_in_order && !was_met && is_before(other, boot_us))) &&
+                       is_of(other, group);
         }
         if (running >= limit)
             return false;

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "base/crc32c.h"
 #include "base/file.h"
 #include "daemon/say.h"
 
@@ -62,6 +63,7 @@ static void join(struct task *task, int limit, const char *name, const char *suf
 {
     struct task_group *group = &task->groups[task->group_count++];
     snprintf(group->name, sizeof(group->name), "%s%s", name, suffix);
+    group->mark = crc32c_add(0, group->name, strlen(group->name));
     group->limit = limit;
 }
 

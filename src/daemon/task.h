@@ -37,6 +37,7 @@ enum task_state { TASK_WAITING, TASK_RUNNING, TASK_ADOPTED };
 /* Of those that are of a group only `limit` run at a time. */
 struct task_group {
     char name[IDENTITY_MAX];
+    uint32_t mark; /* of the name: other marks, other names */
     int limit;
 };
 

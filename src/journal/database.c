@@ -115,18 +115,83 @@ static int bind_values(sqlite3_stmt *query, const char *kinds, va_list values)
     return rc;
 }
 
-static int prepare(struct journal *journal, sqlite3_stmt **ret_query, struct error *err,
+/* The slot of this text, else a free one, else the one not asked for the longest; NULL when all are
+ * in use. */
+static struct statement *find_slot(struct journal *journal, const char *sql)
+{
+    struct statement *best = NULL;
+    for (size_t i = 0; i < DATABASE_STATEMENTS_MAX; i++) {
+        struct statement *slot = &journal->statements[i];
+        if (slot->is_in_use)
+            continue;
+        if (slot->handle && strcmp(sqlite3_sql(slot->handle), sql) == 0)
+            return slot;
+        if (!best || (best->handle && (!slot->handle || slot->asked < best->asked)))
+            best = slot;
+    }
+    return best;
+}
+
+static void finalize(struct statement *statement)
+{
+    sqlite3_finalize(statement->handle);
+    *statement = (struct statement){0};
+}
+
+static int take_statement(struct journal *journal, const char *sql, struct statement **ret_query,
+                          struct error *err)
+{
+    struct statement *slot = find_slot(journal, sql);
+    if (slot && slot->handle && strcmp(sqlite3_sql(slot->handle), sql) != 0)
+        finalize(slot);
+    bool is_kept = slot;
+    if (!is_kept && !(slot = calloc(1, sizeof(*slot))))
+        return error_no_memory(err);
+    if (!slot->handle && sqlite3_prepare_v3(journal->db, sql, -1, SQLITE_PREPARE_PERSISTENT,
+                                            &slot->handle, NULL) != SQLITE_OK) {
+        int rc = database_error(journal, err);
+        if (!is_kept)
+            free(slot);
+        return rc;
+    }
+    slot->is_in_use = true;
+    slot->is_kept = is_kept;
+    slot->asked = ++journal->statement_turn;
+    *ret_query = slot;
+    return 0;
+}
+
+/* Reset at once, because a statement that still stands on a row holds its lock; and without its
+ * values, so that the next use can't take over one of them. */
+struct statement *statement_free(struct statement *statement)
+{
+    if (!statement)
+        return NULL;
+    if (statement->is_kept) {
+        sqlite3_reset(statement->handle);
+        sqlite3_clear_bindings(statement->handle);
+        statement->is_in_use = false;
+        return NULL;
+    }
+    finalize(statement);
+    free(statement);
+    return NULL;
+}
+
+static int prepare(struct journal *journal, struct statement **ret_query, struct error *err,
                    const char *sql, const char *kinds, va_list values)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
-    if (sqlite3_prepare_v2(journal->db, sql, -1, &query, NULL) != SQLITE_OK ||
-        bind_values(query, kinds, values) != SQLITE_OK)
+    _cleanup_(statement_freep) struct statement *query = NULL;
+    int rc = take_statement(journal, sql, &query, err);
+    if (rc)
+        return rc;
+    if (bind_values(query->handle, kinds, values) != SQLITE_OK)
         return database_error(journal, err);
     *ret_query = TAKE(query);
     return 0;
 }
 
-int database_query(struct journal *journal, sqlite3_stmt **ret_query, struct error *err,
+int database_query(struct journal *journal, struct statement **ret_query, struct error *err,
                    const char *sql, const char *kinds, ...)
 {
     va_list values;
@@ -136,10 +201,10 @@ int database_query(struct journal *journal, sqlite3_stmt **ret_query, struct err
     return rc;
 }
 
-int database_step(struct journal *journal, sqlite3_stmt *query, bool *ret_has_row,
+int database_step(struct journal *journal, struct statement *query, bool *ret_has_row,
                   struct error *err)
 {
-    int rc = sqlite3_step(query);
+    int rc = sqlite3_step(query->handle);
     if (rc != SQLITE_ROW && rc != SQLITE_DONE)
         return database_error(journal, err);
     *ret_has_row = rc == SQLITE_ROW;
@@ -149,7 +214,7 @@ int database_step(struct journal *journal, sqlite3_stmt *query, bool *ret_has_ro
 int database_run(struct journal *journal, int *ret_changed, struct error *err, const char *sql,
                  const char *kinds, ...)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     bool has_row;
     va_list values;
     va_start(values, kinds);
@@ -171,13 +236,13 @@ static int execute(struct journal *journal, const char *sql, struct error *err)
 
 int database_begin(struct journal *journal, struct error *err)
 {
-    return execute(journal, "BEGIN IMMEDIATE", err);
+    return database_run(journal, NULL, err, "BEGIN IMMEDIATE", "");
 }
 
 int database_end(struct journal *journal, int rc, struct error *err)
 {
     if (!rc)
-        rc = execute(journal, "COMMIT", err);
+        rc = database_run(journal, NULL, err, "COMMIT", "");
     if (rc)
         execute(journal, "ROLLBACK", NULL);
     return rc;
@@ -189,21 +254,22 @@ int database_set_durable(struct journal *journal, bool durable, struct error *er
                    err);
 }
 
-int64_t database_integer(sqlite3_stmt *query, int column)
+int64_t database_integer(struct statement *query, int column)
 {
-    return sqlite3_column_type(query, column) == SQLITE_NULL ? INSTANT_NONE
-                                                             : sqlite3_column_int64(query, column);
+    sqlite3_stmt *row = query->handle;
+    return sqlite3_column_type(row, column) == SQLITE_NULL ? INSTANT_NONE
+                                                           : sqlite3_column_int64(row, column);
 }
 
-void database_text(sqlite3_stmt *query, int column, char *text, size_t size)
+void database_text(struct statement *query, int column, char *text, size_t size)
 {
-    const unsigned char *value = sqlite3_column_text(query, column);
+    const unsigned char *value = sqlite3_column_text(query->handle, column);
     snprintf(text, size, "%s", value ? (const char *)value : "");
 }
 
 static int read_version(struct journal *journal, int64_t *ret_version, struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     bool has_row = false;
     int rc = database_query(journal, &query, err, "PRAGMA user_version", "");
     if (!rc)
@@ -256,7 +322,7 @@ static int prepare_schema(struct journal *journal, enum journal_mode mode, struc
 
 static int check_pages(struct journal *journal, struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     char text[NOTICE_MAX] = "";
     bool has_row = false;
     int rc = database_query(journal, &query, err, "PRAGMA quick_check(1)", "");
@@ -310,6 +376,8 @@ static int open_file(struct journal *journal, enum journal_mode mode, struct err
 
 static void close_file(struct journal *journal)
 {
+    for (size_t i = 0; i < DATABASE_STATEMENTS_MAX; i++)
+        finalize(&journal->statements[i]);
     sqlite3_close(journal->db);
     journal->db = NULL;
 }

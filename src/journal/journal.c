@@ -68,7 +68,7 @@ static int64_t or_zero(int64_t number)
     return number == INSTANT_NONE ? 0 : number;
 }
 
-static void fill_run(sqlite3_stmt *query, struct journal_run *run)
+static void fill_run(struct statement *query, struct journal_run *run)
 {
     char outcome[JOURNAL_CODE_MAX];
     *run = (struct journal_run){.attempt = (int)database_integer(query, 5)};
@@ -98,7 +98,7 @@ static void fill_run(sqlite3_stmt *query, struct journal_run *run)
 }
 
 /* Reads at most one run and ends the statement. */
-static int fetch_run(struct journal *journal, sqlite3_stmt *query, bool *ret_found,
+static int fetch_run(struct journal *journal, struct statement *query, bool *ret_found,
                      struct journal_run *ret_run, struct error *err)
 {
     bool has_row = false;
@@ -114,7 +114,7 @@ static int fetch_run(struct journal *journal, sqlite3_stmt *query, bool *ret_fou
 static int find_earlier_claim(struct journal *journal, const struct journal_run *run,
                               bool *ret_found, struct journal_run *ret_run, struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     int rc = database_query(journal, &query, err,
                             "SELECT " RUN_COLUMNS " FROM " RUN_TABLES
                             " WHERE r.cluster = ? AND r.job = ? AND r.due_us = ?"
@@ -247,7 +247,7 @@ int journal_finish(struct journal *journal, const struct journal_run *run, struc
 int journal_find(struct journal *journal, const char *run_id, struct journal_run *ret_run,
                  struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     bool found = false;
     int rc = database_query(journal, &query, err,
                             "SELECT " RUN_COLUMNS " FROM " RUN_TABLES " WHERE r.run_id = ?", "t",
@@ -263,7 +263,7 @@ int journal_last(struct journal *journal, const char *cluster, const char *job,
                  enum journal_outcome outcome, bool *ret_found, struct journal_run *ret_run,
                  struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     const char *name = outcome == OUTCOME_COUNT ? NULL : journal_outcome_name(outcome);
     int rc = database_query(
         journal, &query, err,
@@ -277,7 +277,7 @@ int journal_last(struct journal *journal, const char *cluster, const char *job,
 int journal_outcome(struct journal *journal, const char *cluster, const char *job, int64_t due_us,
                     bool *ret_found, struct journal_run *ret_run, struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     int rc = database_query(journal, &query, err,
                             "SELECT " RUN_COLUMNS " FROM " RUN_TABLES
                             " WHERE r.cluster = ? AND r.job = ? AND r.due_us = ?"
@@ -287,7 +287,7 @@ int journal_outcome(struct journal *journal, const char *cluster, const char *jo
     return rc ? rc : fetch_run(journal, query, ret_found, ret_run, err);
 }
 
-static int visit_all(struct journal *journal, sqlite3_stmt *query, journal_visitor visit,
+static int visit_all(struct journal *journal, struct statement *query, journal_visitor visit,
                      void *context, struct error *err)
 {
     bool has_row = true;
@@ -303,7 +303,7 @@ static int visit_all(struct journal *journal, sqlite3_stmt *query, journal_visit
 int journal_each(struct journal *journal, const char *cluster, journal_visitor visit, void *context,
                  struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     int rc = database_query(journal, &query, err,
                             "SELECT " RUN_COLUMNS " FROM " RUN_TABLES
                             " WHERE r.cluster = ? ORDER BY r.claimed_us",
@@ -314,7 +314,7 @@ int journal_each(struct journal *journal, const char *cluster, journal_visitor v
 int journal_each_due(struct journal *journal, const char *cluster, const char *job,
                      int64_t after_us, journal_visitor visit, void *context, struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     int rc = database_query(journal, &query, err,
                             "SELECT " RUN_COLUMNS " FROM " RUN_TABLES
                             " WHERE r.cluster = ? AND r.job = ? AND r.due_us > ?"
@@ -326,7 +326,7 @@ int journal_each_due(struct journal *journal, const char *cluster, const char *j
 static int list_open_runs(struct journal *journal, const char *cluster, const char *job,
                           struct strv *ids, struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     bool has_row = true;
     int rc = database_query(journal, &query, err,
                             "SELECT run_id FROM runs WHERE outcome IS NULL"
@@ -386,7 +386,7 @@ int journal_recover(struct journal *journal, const char *cluster, const char *jo
 int journal_accounted(struct journal *journal, const char *cluster, const char *job,
                       const char *schedule, int64_t *ret_due_us, struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     bool has_row = false;
     int rc = database_query(journal, &query, err,
                             "SELECT accounted_us FROM jobs WHERE cluster = ? AND job = ?"
@@ -409,7 +409,7 @@ int journal_account(struct journal *journal, const char *cluster, const char *jo
 int journal_each_total(struct journal *journal, journal_total_visitor visit, void *context,
                        struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     bool has_row = true;
     if (journal->version < VERSION_WITH_TOTALS)
         return 0;
@@ -455,7 +455,7 @@ int journal_heartbeat(struct journal *journal, int64_t started_us, struct error 
 
 int journal_daemon(struct journal *journal, struct journal_daemon *ret_daemon, struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     bool has_row = false;
     int rc =
         database_query(journal, &query, err,

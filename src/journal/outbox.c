@@ -12,7 +12,7 @@
 static int count_rows(struct journal *journal, const char *cluster, const char *target,
                       int64_t *ret_count, struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     bool has_row = false;
     int rc = database_query(journal, &query, err,
                             "SELECT count(*) FROM notices WHERE cluster = ? AND target = ?"
@@ -71,9 +71,9 @@ void outbox_notice_clear(struct outbox_notice *notice)
     notice->event = NULL;
 }
 
-static int fill(sqlite3_stmt *query, struct outbox_notice *notice, struct error *err)
+static int fill(struct statement *query, struct outbox_notice *notice, struct error *err)
 {
-    const unsigned char *event = sqlite3_column_text(query, 9);
+    const unsigned char *event = sqlite3_column_text(query->handle, 9);
     *notice = (struct outbox_notice){.id = database_integer(query, 0),
                                      .created_us = database_integer(query, 5),
                                      .next_us = database_integer(query, 6),
@@ -90,7 +90,7 @@ static int fill(sqlite3_stmt *query, struct outbox_notice *notice, struct error 
 int outbox_take_due(struct journal *journal, const char *cluster, int64_t now_us,
                     struct outbox_notice **ret_notices, size_t *ret_count, struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     struct outbox_notice *notices = calloc(OUTBOX_DUE_MAX, sizeof(*notices));
     size_t count = 0;
     bool has_row = false;
@@ -145,7 +145,7 @@ int outbox_failed(struct journal *journal, const struct outbox_notice *notice, b
 /* -- asking --------------------------------------------------------------------------------- */
 
 /* Reads one number. */
-static int fetch(struct journal *journal, sqlite3_stmt *query, int64_t *ret_number,
+static int fetch(struct journal *journal, struct statement *query, int64_t *ret_number,
                  struct error *err)
 {
     bool has_row = false;
@@ -158,7 +158,7 @@ static int fetch(struct journal *journal, sqlite3_stmt *query, int64_t *ret_numb
 int outbox_next_us(struct journal *journal, const char *cluster, int64_t *ret_next_us,
                    struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     int64_t next_us = INSTANT_NONE;
     int rc = database_query(journal, &query, err,
                             "SELECT min(next_us) FROM notices WHERE id IN (SELECT min(id)"
@@ -175,7 +175,7 @@ int outbox_next_us(struct journal *journal, const char *cluster, int64_t *ret_ne
 int outbox_last(struct journal *journal, const char *cluster, const char *job, const char *target,
                 const char *kind, int64_t *ret_last_us, struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     int rc = database_query(journal, &query, err,
                             "SELECT max(created_us) FROM notices WHERE cluster = ? AND job = ?"
                             " AND target = ? AND kind = ?",
@@ -186,7 +186,7 @@ int outbox_last(struct journal *journal, const char *cluster, const char *job, c
 int outbox_count_since(struct journal *journal, const char *cluster, const char *job,
                        const char *target, int64_t from_us, int64_t *ret_count, struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     int rc = database_query(journal, &query, err,
                             "SELECT count(*) FROM notices WHERE cluster = ? AND job = ?"
                             " AND target = ? AND created_us >= ?",
@@ -197,7 +197,7 @@ int outbox_count_since(struct journal *journal, const char *cluster, const char 
 int outbox_counts(struct journal *journal, const char *cluster, struct outbox_counts *ret_counts,
                   struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     struct outbox_counts counts = {.oldest_pending_us = INSTANT_NONE,
                                    .last_failed_us = INSTANT_NONE};
     bool has_row = false;
@@ -231,7 +231,7 @@ int outbox_counts(struct journal *journal, const char *cluster, struct outbox_co
 int trouble_open(struct journal *journal, const char *cluster, const char *job, const char *kind,
                  int64_t now_us, int64_t *ret_since_us, struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     int rc = database_run(journal, NULL, err, "INSERT OR IGNORE INTO troubles VALUES (?, ?, ?, ?)",
                           "ttti", cluster, job, kind, now_us);
     if (!rc)

@@ -45,7 +45,7 @@ int journal_resume(struct journal *journal, const char *cluster, const char *job
 int journal_paused_at(struct journal *journal, const char *cluster, const char *job, int64_t at_us,
                       bool *ret_is_paused, struct journal_pause *ret_pause, struct error *err)
 {
-    _cleanup_(statement_freep) sqlite3_stmt *query = NULL;
+    _cleanup_(statement_freep) struct statement *query = NULL;
     bool has_row = false;
     if (journal->version < DATABASE_VERSION_PAUSES) {
         *ret_is_paused = false;

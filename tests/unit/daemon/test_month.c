@@ -226,7 +226,7 @@ static void write_policy(int number, bool is_broken)
             "defaults: {retries: 1}\njobs:\n",
             number, number % 3 == 0 ? "America/New_York" : "Europe/Berlin", number, number % 10,
             1 + number % 3);
-    fprintf(file, "  wal: {type: wal, schedule: '%d */8 * * *', keep: {within: 7d}, jitter: 5m}\n",
+    fprintf(file, "  wal: {type: wal, schedule: '%d */12 * * *', keep: {within: 7d}, jitter: 5m}\n",
             m);
     fprintf(file, "  night: {type: dump, schedule: '%d 2 * * *', keep: {last: 3}, group: disk%d}\n",
             m, number % 10);

@@ -19,6 +19,7 @@
     X(COMMAND_STATUS)           \
     X(COMMAND_PAUSE)            \
     X(COMMAND_RESUME)           \
+    X(COMMAND_NOTIFY)           \
     X(COMMAND_METRICS)          \
     X(COMMAND_LOG)              \
     X(COMMAND_LIST_BACKUPS)     \

@@ -1,6 +1,7 @@
 /* `run`: one job, once, now, in this process. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/units.h"
@@ -10,11 +11,12 @@
 #include "command/progress.h"
 #include "command/times.h"
 #include "journal/run_log.h"
+#include "notify/around.h"
 #include "work/drill.h"
 #include "work/run.h"
 #include "work/vacuum_report.h"
 
-enum { ATTEMPT_MAX = 1000 };
+enum { ATTEMPT_MAX = 1000, HOST_MAX = 256 };
 
 static const struct command_option OPTIONS[] = {
     {"due", OPTION_TEXT, "TIME",
@@ -27,6 +29,8 @@ static const struct command_option OPTIONS[] = {
      "a database may have lost all its tables since the last dump"},
     {"snapshot-on-gap", OPTION_FLAG, NULL,
      "a wal job that finds WAL lost takes the policy's snapshot at once"},
+    {"notify", OPTION_FLAG, NULL,
+     "tell those of notify: how it begins and ends, for runs of a timer; the daemon does so itself"},
     {NULL, OPTION_FLAG, NULL, NULL},
 };
 
@@ -42,21 +46,62 @@ static const char *counted_items(enum job_type type)
     return type == JOB_VACUUM ? "tables" : type == JOB_PRUNE ? "backups" : NULL;
 }
 
+/* What the callbacks of the run need. */
+struct run_context {
+    struct progress *progress;
+    const struct policy *told; /* whose notify: is told; NULL: nobody is */
+    char host[HOST_MAX];
+};
+
 static void show_progress(const char *phase, int64_t done, int64_t total, void *context)
 {
-    progress_show(context, phase, done, total);
+    progress_show(((struct run_context *)context)->progress, phase, done, total);
 }
 
 static void show_notice(const char *text, void *context)
 {
-    progress_notice(context, text);
+    progress_notice(((struct run_context *)context)->progress, text);
+}
+
+/* -- telling people ------------------------------------------------------------------------ */
+
+/* That people can't be told is never a failure of the run. */
+static void log_untold(const struct policy_notify *notify, const struct error *error, void *context)
+{
+    char text[ERROR_MESSAGE_MAX + 64];
+    struct log_event event = LOG_EVENT(LOG_WARNING, text);
+    (void)notify;
+    (void)context;
+    event.hint = error_cure(error);
+    event.code = error_code_name(error->code);
+    snprintf(text, sizeof(text), "not told: %s", error->message);
+    log_event(&event);
+}
+
+static void tell_start(const struct run_context *context, const struct journal_run *run)
+{
+    struct notify_event event = notify_event_of_run(NOTIFY_START, run, context->host);
+    if (context->told)
+        notify_before(context->told, &event, log_untold, NULL);
+}
+
+/* Of a run that left its due instant to another there is nothing to tell. */
+static void tell_end(const struct run_context *context, struct journal *journal,
+                     const struct journal_run *run)
+{
+    bool is_done = run->outcome == OUTCOME_DONE;
+    if (!context->told ||
+        (!is_done && run->outcome != OUTCOME_FAILED && run->outcome != OUTCOME_INTERRUPTED))
+        return;
+    struct notify_event event =
+        notify_event_of_run(is_done ? NOTIFY_SUCCESS : NOTIFY_FAILURE, run, context->host);
+    notify_after(journal, context->told, &event, log_untold, NULL);
 }
 
 /* From here on what is logged is about this run, and kept in a file of its own. */
 static void begin_log(const struct journal_run *run, void *context)
 {
     _cleanup_(freep) char *folder = NULL;
-    (void)context;
     log_set_context(run->cluster, run->job, run->run_id, run->due_us, run->attempt);
     if (journal_folder(JOURNAL_WRITE, &folder, NULL) == 0)
         log_keep(run_log_open(folder, run->run_id), RUN_LOG_BYTES_MAX);
@@ -66,6 +111,7 @@ static void begin_log(const struct journal_run *run, void *context)
     snprintf(text, sizeof(text), "%s/%s (%s) for %s, attempt %d, pgcairn %s", run->cluster,
              run->job, run->type, due, run->attempt, PGCAIRN_VERSION);
     log_kept(&LOG_EVENT(LOG_INFO, text));
+    tell_start(context, run);
 }
 
 /* The end of the run, for those who do not read it from stdout. */
@@ -239,6 +285,7 @@ static int command_run_job(const struct globals *globals, const struct arguments
     _cleanup_(journal_freep) struct journal *journal = NULL;
     _cleanup_(progress_freep) struct progress *progress = NULL;
     _cleanup_(run_report_clear) struct run_report report = {0};
+    struct run_context context = {.progress = NULL};
     struct run_request request = {
         .begun = begin_log, .progress = show_progress, .notice = show_notice};
     const struct policy_job *snapshot_job = NULL;
@@ -254,13 +301,19 @@ static int command_run_job(const struct globals *globals, const struct arguments
         return rc;
     journal = open_journal();
     request.journal = journal;
-    request.context = progress;
+    request.context = &context;
+    context.progress = progress;
+    if (is_run(arguments) && argument_flag(arguments, "notify"))
+        context.told = request.policy;
+    if (gethostname(context.host, sizeof(context.host) - 1))
+        snprintf(context.host, sizeof(context.host), "?");
     rc = run_job(&request, &report, err);
     if (snapshot_job && report.needs_snapshot)
         take_snapshot(&request, snapshot_job, &report);
     progress_end(progress);
     log_outcome(&report.run);
     rc = print_outcome(globals, request.job, &report, rc, err);
+    tell_end(&context, journal, &report.run);
     return rc ? error_prefix(err, "%s", arguments->words.items[0]) : 0;
 }
 
@@ -295,10 +348,11 @@ const struct command COMMAND_DRILL = {
 
 const struct command COMMAND_RUN = {
     .name = "run",
-    .usage = "CLUSTER/JOB [--due TIME [--attempt N]] [--snapshot-on-gap]",
+    .usage = "CLUSTER/JOB [--due TIME [--attempt N]] [--snapshot-on-gap] [--notify]",
     .summary = "run one job once now, in this process",
     .examples = "  pgcairn run automatos/nightly\n"
                 "  pgcairn --json run automatos/nightly --due 2026-11-21T02:00:00Z\n"
+                "  pgcairn run automatos/nightly --notify\n"
                 "  pgcairn run automatos/wal --snapshot-on-gap",
     .min_words = 1,
     .max_words = 1,

@@ -159,6 +159,7 @@ static struct notify_event event_of(const struct daemon *daemon, enum notify_eve
     event.type = run->type;
     event.run_id = run->run_id;
     event.outcome = journal_outcome_name(run->outcome);
+    event.code = run->error_code;
     event.cause = run->message;
     event.cure = run->hint;
     event.backup_id = run->backup_id;

@@ -12,6 +12,7 @@ struct notify_event notify_event_of(enum notify_event_kind kind, int64_t at_us)
                                  .type = "",
                                  .run_id = "",
                                  .outcome = "",
+                                 .code = "",
                                  .cause = "",
                                  .cure = "",
                                  .backup_id = "",
@@ -27,15 +28,16 @@ struct notify_event notify_event_of(enum notify_event_kind kind, int64_t at_us)
 json_t *notify_event_json(const struct notify_event *event)
 {
     return json_pack(
-        "{s:s, s:o, s:s, s:s, s:s, s:s, s:o, s:i, s:s, s:o, s:o, s:s, s:I, s:s, s:s, s:o, s:o,"
+        "{s:s, s:o, s:s, s:s, s:s, s:s, s:o, s:i, s:s, s:o, s:o, s:s, s:I, s:s, s:s, s:s, s:o, s:o,"
         " s:s}",
         "event", notify_event_kind_name(event->kind), "at", json_instant(event->at_us), "cluster",
         event->cluster, "job", event->job, "type", event->type, "run_id", event->run_id, "due",
         json_instant(event->due_us), "attempt", event->attempt, "outcome", event->outcome,
         "started_at", json_instant(event->started_us), "ended_at", json_instant(event->ended_us),
-        "backup_id", event->backup_id, "bytes_stored", (json_int_t)event->bytes_stored, "cause",
-        event->cause, "cure", event->cure, "next_try", json_instant(event->next_try_us),
-        "last_success", json_instant(event->last_success_us), "host", event->host);
+        "backup_id", event->backup_id, "bytes_stored", (json_int_t)event->bytes_stored, "code",
+        event->code, "cause", event->cause, "cure", event->cure, "next_try",
+        json_instant(event->next_try_us), "last_success", json_instant(event->last_success_us),
+        "host", event->host);
 }
 
 /* One that is absent or null is none. */
@@ -62,6 +64,7 @@ int notify_event_read(const json_t *json, struct notify_event *ret_event, struct
     event.type = json_text(json, "type");
     event.run_id = json_text(json, "run_id");
     event.outcome = json_text(json, "outcome");
+    event.code = json_text(json, "code");
     event.cause = json_text(json, "cause");
     event.cure = json_text(json, "cure");
     event.backup_id = json_text(json, "backup_id");

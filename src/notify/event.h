@@ -3,7 +3,7 @@
  * journal's outbox keeps and what a webhook gets; fields may be added, never renamed:
  *
  *     {"event":"failure","at","cluster","job","type","run_id","due","attempt","outcome",
- *      "started_at","ended_at","backup_id","bytes_stored","cause","cure","next_try",
+ *      "started_at","ended_at","backup_id","bytes_stored","code","cause","cure","next_try",
  *      "last_success","host"}
  *
  * Texts that are not known are "", times null. Pure: the time comes with the event.
@@ -21,7 +21,8 @@
 struct notify_event {
     enum notify_event_kind kind;
     /* borrowed; "" where there is none */
-    const char *cluster, *job, *type, *run_id, *outcome, *cause, *cure, *backup_id, *host;
+    const char *cluster, *job, *type, *run_id, *outcome, *code, *cause, *cure, *backup_id,
+        *host; /* code: of an error, "connection" */
     /* INSTANT_NONE where there is none */
     int64_t at_us, due_us, started_us, ended_us, next_try_us, last_success_us;
     int attempt; /* 0: none */

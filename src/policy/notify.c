@@ -74,19 +74,22 @@ void notify_url_shown(const char *url, char *text, size_t size)
     snprintf(text, size, "%.*s%.*s%s", scheme, url, (int)length, host, has_more ? "/***" : "");
 }
 
-bool policy_notify_is_plain(const struct policy_notify *notify)
+bool notify_url_is_local(const char *url)
 {
     static const char *const LOCAL[] = {"localhost", "127.0.0.1", "[::1]"};
     size_t length;
-    if (strncmp(notify->url, "http://", 7) != 0)
-        return false;
-    const char *host = find_host(notify->url, &length);
+    const char *host = find_host(url, &length);
     for (size_t i = 0; i < ARRAY_SIZE(LOCAL); i++) {
         size_t known = strlen(LOCAL[i]);
         if (strncmp(host, LOCAL[i], known) == 0 && (length == known || host[known] == ':'))
-            return false;
+            return true;
     }
-    return true;
+    return false;
+}
+
+bool policy_notify_is_plain(const struct policy_notify *notify)
+{
+    return strncmp(notify->url, "http://", 7) == 0 && !notify_url_is_local(notify->url);
 }
 
 static bool is_url(const char *url, const char *scheme)

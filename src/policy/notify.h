@@ -82,6 +82,9 @@ bool policy_notify_wants(const struct policy_notify *notify, enum notify_event_k
 /* A URL without what may be secret in it: scheme, host and port. */
 void notify_url_shown(const char *url, char *text, size_t size);
 
+/* Whether its host is this machine, by name or address. */
+bool notify_url_is_local(const char *url);
+
 /* Whether what goes there can be read on its way: no TLS, and to another machine. */
 bool policy_notify_is_plain(const struct policy_notify *notify);
 

@@ -121,6 +121,7 @@ int task_new_run(const struct roster_job *job, int64_t due_us, int attempt, stru
     task->on_missed = job->job->on_missed;
     task->retries = job->job->retries;
     task->timeout_us = job->job->timeout_us;
+    task->hooks_us = policy_hooks_longest_us(&job->job->hooks);
     task->due_us = due_us;
     task->attempt = attempt;
     task->deadline_us = job->job->deadline_us;
@@ -222,6 +223,7 @@ int task_new_retry(const struct task *failed, struct task **ret_task, struct err
     task->on_missed = failed->on_missed;
     task->retries = failed->retries;
     task->timeout_us = failed->timeout_us;
+    task->hooks_us = failed->hooks_us;
     task->due_us = failed->due_us;
     task->attempt = failed->attempt + 1;
     task->groups = calloc(failed->group_count + 1, sizeof(*task->groups));
@@ -356,8 +358,9 @@ int task_start(struct task *task, int epoll, struct error *err)
     task->state = TASK_RUNNING;
     task->started_us = boot_now_us();
     if (task->timeout_us > 0) {
-        task->terminate_us = task->started_us + task->timeout_us + TASK_TERM_AFTER_US;
-        task->kill_us = task->started_us + task->timeout_us + TASK_KILL_AFTER_US;
+        int64_t longest_us = task->timeout_us + task->hooks_us;
+        task->terminate_us = task->started_us + longest_us + TASK_TERM_AFTER_US;
+        task->kill_us = task->started_us + longest_us + TASK_KILL_AFTER_US;
     }
     rc = takes_policy ? hand_policy(task, err) : 0;
     if (!rc)

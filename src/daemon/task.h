@@ -52,6 +52,7 @@ struct task {
     enum missed_rule on_missed;
     int retries;
     int64_t timeout_us;
+    int64_t hooks_us;                /* what the programs around it may take besides */
     char run_id[JOURNAL_RUN_ID_MAX]; /* "" when the journal could not take it */
     int64_t due_us;
     int attempt;

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/units.h"
 #include "repository/ids.h"
+#include "work/hooks.h"
 #include "work/locking.h"
 #include "work/open_repository.h"
 #include "work/lease.h"
@@ -31,9 +32,9 @@ struct running {
     const struct run_request *request;
     struct run_report *report;
     pthread_mutex_t mutex; /* of the callbacks, the journal and the report's notices */
+    struct hooks hooks;
+    bool is_reached; /* nobody else does it: from here on it is this run's */
 };
-
-static int run_claimed(struct running *running, struct error *err);
 
 static void take_notice(const char *text, void *context)
 {
@@ -41,6 +42,17 @@ static void take_notice(const char *text, void *context)
     const struct run_request *request = running->request;
     pthread_mutex_lock(&running->mutex);
     strv_add(&running->report->notices, text, NULL); /* over the limit the caller is told still */
+    if (request->notice)
+        request->notice(text, request->context);
+    pthread_mutex_unlock(&running->mutex);
+}
+
+/* For the log of the run alone. */
+static void take_line(const char *text, void *context)
+{
+    struct running *running = context;
+    const struct run_request *request = running->request;
+    pthread_mutex_lock(&running->mutex);
     if (request->notice)
         request->notice(text, request->context);
     pthread_mutex_unlock(&running->mutex);
@@ -213,6 +225,32 @@ static void note_done(struct running *running, struct repository *repository)
     run_records_trim(repository, run->job, record.ended_us, NULL);
 }
 
+static void skip_by_hook(struct running *running, const char *why)
+{
+    struct journal_run *run = &running->report->run;
+    run->outcome = OUTCOME_SKIPPED;
+    snprintf(run->message, sizeof(run->message), "%s", why);
+    take_notice(why, running);
+}
+
+static int run_between_hooks(struct running *running, struct work *work, work_function story,
+                             struct error *err)
+{
+    char why[ERROR_MESSAGE_MAX];
+    bool skips = false;
+    running->is_reached = true;
+    int rc = hooks_before(&running->hooks, why, sizeof(why), &skips, err);
+    if (!rc && skips) {
+        skip_by_hook(running, why);
+        return 0;
+    }
+    if (!rc)
+        rc = run_story(work, story, running, err);
+    if (!rc)
+        note_done(running, work->repository);
+    return rc;
+}
+
 static int run_locked(struct running *running, struct repository *repository, size_t runner,
                       struct lease *lease, struct error *err)
 {
@@ -247,9 +285,7 @@ static int run_locked(struct running *running, struct repository *repository, si
                         .notice = take_notice,
                         .context = running};
     snprintf(work.run_id, sizeof(work.run_id), "%s", run->run_id);
-    rc = run_story(&work, RUNNERS[runner].run, running, err);
-    if (!rc)
-        note_done(running, repository);
+    rc = run_between_hooks(running, &work, RUNNERS[runner].run, err);
     struct error release = ERROR_NONE;
     if (locking_end(locking, &release) && release.code != ERR_CONFLICT)
         say(running, "the lock was not given back", &release);
@@ -294,16 +330,15 @@ static int take_lease(struct running *running, size_t runner, struct lease **ret
     return rc;
 }
 
-static int run_claimed(struct running *running, struct error *err)
+static int run_leased(struct running *running, struct lease **ret_lease, struct error *err)
 {
     const struct run_request *request = running->request;
-    _cleanup_(lease_freep) struct lease *lease = NULL; /* the last to be given back */
     _cleanup_(repository_freep) struct repository *repository = NULL;
     size_t runner = 0;
     int rc = find_runner(request->job->type, &runner, err);
     if (!rc)
-        rc = take_lease(running, runner, &lease, err);
-    if (!rc && lease_refusal(lease))
+        rc = take_lease(running, runner, ret_lease, err);
+    if (!rc && lease_refusal(*ret_lease))
         return 0;
     if (!rc)
         rc = work_open_repository(request->policy, request->job, &repository, err);
@@ -311,13 +346,13 @@ static int run_claimed(struct running *running, struct error *err)
         mind_new_repository(running, repository);
     if (!rc)
         rc = repository_prepare(repository, err);
-    return rc ? rc : run_locked(running, repository, runner, lease, err);
+    return rc ? rc : run_locked(running, repository, runner, *ret_lease, err);
 }
 
 static void fill_outcome(struct journal_run *run, int rc, const struct error *error)
 {
     run->ended_us = instant_now_us();
-    if (rc == 0 && run->outcome == OUTCOME_NOT_MINE)
+    if (rc == 0 && (run->outcome == OUTCOME_NOT_MINE || run->outcome == OUTCOME_SKIPPED))
         return;
     run->outcome = rc == 0                 ? OUTCOME_DONE
                    : rc == ERR_INTERRUPTED ? OUTCOME_INTERRUPTED
@@ -327,6 +362,30 @@ static void fill_outcome(struct journal_run *run, int rc, const struct error *er
     snprintf(run->error_code, sizeof(run->error_code), "%s", error_code_name(rc));
     snprintf(run->message, sizeof(run->message), "%s", error->message);
     snprintf(run->hint, sizeof(run->hint), "%s", error_cure(error));
+}
+
+/* The outcome stays what it is. A run that another was in the way of is no failed one to them. */
+static void end_hooks(struct running *running)
+{
+    struct journal_run *run = &running->report->run;
+    bool is_failed = run->outcome == OUTCOME_FAILED || run->outcome == OUTCOME_INTERRUPTED;
+    bool is_known =
+        run->outcome == OUTCOME_FAILED && strcmp(run->error_code, error_code_name(ERR_BUSY)) != 0;
+    if (is_failed && (running->is_reached || is_known))
+        hooks_after(&running->hooks, HOOK_FAILURE);
+    if (running->is_reached)
+        hooks_after(&running->hooks, HOOK_AFTER);
+    if (running->hooks.records)
+        run->ended_us = instant_now_us();
+}
+
+static int run_claimed(struct running *running, struct error *err)
+{
+    _cleanup_(lease_freep) struct lease *lease = NULL; /* the last to be given back */
+    int rc = run_leased(running, &lease, err);
+    fill_outcome(&running->report->run, rc, err);
+    end_hooks(running);
+    return rc;
 }
 
 /* The due instant is another run's. Only when that one is done has this call reached its aim. */
@@ -378,6 +437,26 @@ static int fill_request(const struct run_request *request, struct journal_run *r
     return rc;
 }
 
+static json_t *document_now(void *context)
+{
+    const struct running *running = context;
+    json_t *document = run_report_json(running->report);
+    if (document && running->hooks.records)
+        json_object_set(document, "hooks", running->hooks.records);
+    return document;
+}
+
+static void prepare_hooks(struct running *running)
+{
+    running->hooks = (struct hooks){.policy = &running->request->job->hooks,
+                                    .run = &running->report->run,
+                                    .document = document_now,
+                                    .line = take_line,
+                                    .warn = take_notice,
+                                    .progress = take_progress,
+                                    .context = running};
+}
+
 int run_job(const struct run_request *request, struct run_report *ret_report, struct error *err)
 {
     struct running running = {
@@ -398,8 +477,9 @@ int run_job(const struct run_request *request, struct run_report *ret_report, st
     error_clear(&error);
     if (request->begun)
         request->begun(run, request->context);
+    prepare_hooks(&running);
     rc = run_claimed(&running, &error);
-    fill_outcome(run, rc, &error);
+    ret_report->hooks = TAKE(running.hooks.records);
     leave_journal(&running);
     if (rc && err)
         *err = error;
@@ -409,7 +489,8 @@ int run_job(const struct run_request *request, struct run_report *ret_report, st
 void run_report_clear(struct run_report *report)
 {
     json_decref(report->details);
-    report->details = NULL;
+    json_decref(report->hooks);
+    report->details = report->hooks = NULL;
     strv_clear(&report->notices);
 }
 
@@ -440,11 +521,12 @@ json_t *run_report_json(const struct run_report *report)
 {
     const struct journal_run *run = &report->run;
     return json_pack(
-        "{s:s, s:s, s:s, s:o, s:i, s:s, s:o, s:o, s:s?, s:I, s:I, s:I, s:o, s:o, s:O*}", "run_id",
-        run->run_id, "cluster", run->cluster, "job", run->job, "due", json_instant(run->due_us),
-        "attempt", run->attempt, "outcome", journal_outcome_name(run->outcome), "started_at",
-        json_instant(run->started_us), "ended_at", json_instant(run->ended_us), "backup_id",
-        run->backup_id[0] ? run->backup_id : NULL, "bytes_source", (json_int_t)run->bytes_source,
-        "bytes_stored", (json_int_t)run->bytes_stored, "fence", (json_int_t)report->fence, "error",
-        error_json(run), "notices", notices_json(report), "details", report->details);
+        "{s:s, s:s, s:s, s:o, s:i, s:s, s:o, s:o, s:s?, s:I, s:I, s:I, s:o, s:o, s:O*, s:O*}",
+        "run_id", run->run_id, "cluster", run->cluster, "job", run->job, "due",
+        json_instant(run->due_us), "attempt", run->attempt, "outcome",
+        journal_outcome_name(run->outcome), "started_at", json_instant(run->started_us), "ended_at",
+        json_instant(run->ended_us), "backup_id", run->backup_id[0] ? run->backup_id : NULL,
+        "bytes_source", (json_int_t)run->bytes_source, "bytes_stored",
+        (json_int_t)run->bytes_stored, "fence", (json_int_t)report->fence, "error", error_json(run),
+        "notices", notices_json(report), "details", report->details, "hooks", report->hooks);
 }

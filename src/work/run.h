@@ -5,9 +5,11 @@
  *     take its turn: the server's lock of the job (lease.h); on a standby perhaps: not mine
  *     open the repository, take the job's lock, refresh it every minute
  *     look whether another has done the due instant: not mine then
+ *     run the programs before it (hooks.h): one may skip the run, or fail it
  *     call the story of the job's type (the table at the top of run.c)
  *     put on record in the repository that the due instant is done
- *     give the locks back, write the outcome into the journal
+ *     give the repository's lock back, run the programs of failure and after
+ *     give the server's lock back, write the outcome into the journal
  *
  * Outcome not_mine is no error: somebody else has done it, or must; run.message says who.
  *
@@ -51,6 +53,7 @@ struct run_report {
     int64_t fence;          /* the number of the lock it ran under; 0: it had none */
     bool needs_snapshot;    /* of work.h; on failure too */
     json_t *details;        /* what else the job said; may be NULL */
+    json_t *hooks;          /* which programs ran around it (hooks.h); NULL: none */
     struct strv notices;    /* at most WORK_NOTICES_MAX */
 };
 

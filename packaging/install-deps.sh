@@ -25,7 +25,7 @@ build_packages="gcc cmake ninja-build pkg-config dpkg-dev file libc6-dev libpq-d
     libmicrohttpd-dev"
 test_packages="postgresql-$postgresql postgresql-contrib postgresql-$postgresql-cron $vector pgbouncer zstd tar python3 python3-pytest python3-pytest-xdist python3-yaml
     clang libcmocka-dev curl openssl ceph-mon ceph-osd radosgw ceph-common
-    clang-format procps util-linux systemd mandoc prometheus $old_zones"
+    clang-format faketime procps util-linux systemd mandoc prometheus $old_zones"
 
 case "${1:-}" in
 "") packages="$run_packages $build_packages $test_packages" ;;

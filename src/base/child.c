@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "base/family.h"
 #include "base/strv.h"
 
 enum { ENVIRONMENT_MAX = 10000, POLL_STEP_US = 10000, READER_STEP_MS = 1000 };
@@ -232,7 +233,7 @@ static int take_descriptor(int *end)
 static int start_with_pipes(const struct child_spec *spec, struct pipes *pipes, const char *path,
                             char **environment, struct child *child, struct error *err)
 {
-    pid_t pid = fork();
+    pid_t pid = family_fork();
     if (pid == 0)
         run_in_child(spec, pipes, path, environment);
     if (pid < 0)
@@ -242,7 +243,7 @@ static int start_with_pipes(const struct child_spec *spec, struct pipes *pipes, 
     close(take_descriptor(&pipes->failure[1]));
     int child_errno = await_exec(pipes->failure[0]);
     if (child_errno) {
-        waitpid(pid, NULL, 0);
+        family_wait(pid, NULL, 0);
         return error_set_errno(err, child_errno, "could not run \"%s\"", path);
     }
     *child = (struct child){.pid = pid,
@@ -309,7 +310,7 @@ int child_poll(struct child *child, bool *ret_ended, struct child_status *ret_st
     int status;
     pid_t pid;
     do
-        pid = waitpid(child->pid, &status, WNOHANG);
+        pid = family_wait(child->pid, &status, WNOHANG);
     while (pid < 0 && errno == EINTR);
     if (pid < 0)
         return error_set_errno(err, errno, "could not wait for process %d", (int)child->pid);
@@ -346,8 +347,33 @@ int child_wait(struct child *child, int64_t timeout_us, struct child_status *ret
 
 void child_signal(struct child *child, int signal)
 {
-    if (child->pid > 0)
+    if (child->pid <= 0)
+        return;
+    if (signal == SIGKILL) /* what is killed can't end what it started itself */
+        child_signal_all(child, signal);
+    else
         kill(child->in_our_group ? child->pid : -child->pid, signal);
+}
+
+void child_signal_all(struct child *child, int signal)
+{
+    struct family family = {.count = 0};
+    if (child->pid <= 0)
+        return;
+    family_gather(child->pid, &family);
+    kill(child->in_our_group ? child->pid : -child->pid, signal);
+    family_signal(&family, signal);
+}
+
+/* What the child left behind, in groups of its own, after it was told to end. */
+static void end_family(const struct family *family)
+{
+    int64_t deadline_us = instant_monotonic_us() + CHILD_KILL_GRACE_US;
+    if (family_signal(family, SIGTERM) == 0)
+        return;
+    while (family_signal(family, 0) > 0 && instant_monotonic_us() < deadline_us)
+        usleep(POLL_STEP_US);
+    family_signal(family, SIGKILL);
 }
 
 void child_clear(struct child *child)
@@ -355,13 +381,16 @@ void child_clear(struct child *child)
     if (child->pid <= 0)
         return;
     struct child_status status;
+    struct family family = {.count = 0};
     close_descriptor(&child->input_fd);
     close_descriptor(&child->output_fd);
+    family_gather(child->pid, &family);
     child_signal(child, SIGTERM);
     if (child_wait(child, CHILD_KILL_GRACE_US, &status, NULL) == ERR_TIMEOUT) {
         child_signal(child, SIGKILL);
         child_wait(child, -1, &status, NULL);
     }
+    end_family(&family);
 }
 
 int child_error(const struct child *child, const char *name, const struct child_status *status,

@@ -7,7 +7,7 @@
  *     child_start(&spec, &child, err);
  *     ... read child.output_fd ...
  *     child_wait(&child, timeout_us, &status, err);   reaps, closes the pipes
- *     child_clear(&child);                            kills the group if it still runs, reaps
+ *     child_clear(&child);                            ends all of it if it still runs, reaps
  *
  * What the child writes on stderr is kept (the last CHILD_STDERR_MAX bytes) by a thread of the
  * own and is at hand after child_wait() in child.stderr_text. Secrets go into env, never
@@ -76,10 +76,14 @@ int child_wait(struct child *child, int64_t timeout_us, struct child_status *ret
 int child_poll(struct child *child, bool *ret_ended, struct child_status *ret_status,
                struct error *err);
 
-/* Sends a signal to the child's whole process group. */
+/* Sends a signal to the child's whole process group; SIGKILL to all that descends from it too. */
 void child_signal(struct child *child, int signal);
 
-/* SIGTERM to the group, SIGKILL after the grace, reaped; does nothing when none runs. */
+/* And to all that descends from it, in whatever group: for a program that won't do so itself. */
+void child_signal_all(struct child *child, int signal);
+
+/* SIGTERM to the group, SIGKILL after the grace, reaped; then the same for those of its descendants
+ * that had left the group. Does nothing when none runs. */
 void child_clear(struct child *child);
 
 /* Runs to the end with output gathered in `output` (its limit holds; NULL discards it). An exit

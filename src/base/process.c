@@ -8,7 +8,7 @@
 #include "base/cleanup.h"
 #include "base/units.h"
 
-enum { STAT_BYTES = 1024, STAT_STATE_FIELD = 3, STAT_START_FIELD = 22 };
+enum { STAT_BYTES = 1024, STAT_STATE_FIELD = 3, STAT_PARENT_FIELD = 4, STAT_START_FIELD = 22 };
 
 static bool read_small(const char *path, char *text, size_t size)
 {
@@ -18,27 +18,30 @@ static bool read_small(const char *path, char *text, size_t size)
     return n > 0;
 }
 
-/* State letter and start of a process. The second field is the program's name in parentheses and
- * may hold anything, so fields are counted from the last parenthesis. */
-static bool read_stat(pid_t pid, char *ret_state, int64_t *ret_start)
+/* The second field is the program's name in parentheses and may hold anything, so fields are
+ * counted from the last parenthesis. */
+bool process_read_stat(pid_t pid, struct process_stat *ret_stat)
 {
     char path[64], text[STAT_BYTES];
+    int64_t parent = 0, start = 0;
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     if (!read_small(path, text, sizeof(text)))
         return false;
     char *field = strrchr(text, ')');
     if (!field || field[1] != ' ')
         return false;
-    field += 2;
-    *ret_state = *field;
-    for (int i = STAT_STATE_FIELD; i < STAT_START_FIELD; i++) {
-        field = strchr(field, ' ');
-        if (!field)
+    char *save = NULL, *word = strtok_r(field + 1, " ", &save), state = word ? *word : '\0';
+    for (int i = STAT_STATE_FIELD; word && i < STAT_START_FIELD; i++) {
+        word = strtok_r(NULL, " ", &save);
+        if (word && i + 1 == STAT_PARENT_FIELD &&
+            number_parse(word, "parent", 0, INT32_MAX, &parent, NULL))
             return false;
-        field++;
     }
-    field[strcspn(field, " ")] = '\0';
-    return number_parse(field, "start time", 0, INT64_MAX, ret_start, NULL) == 0;
+    if (!word || number_parse(word, "start time", 0, INT64_MAX, &start, NULL))
+        return false;
+    *ret_stat = (struct process_stat){
+        .pid = pid, .parent = (pid_t)parent, .start_ticks = start, .state = state};
+    return true;
 }
 
 static void read_place(char place[PROCESS_PLACE_MAX])
@@ -54,24 +57,24 @@ static void read_place(char place[PROCESS_PLACE_MAX])
 void process_self(struct process_identity *ret_identity)
 {
     struct process_identity self = {.pid = getpid()};
-    char state;
-    if (!read_stat(self.pid, &state, &self.start_ticks))
-        self.start_ticks = 0;
+    struct process_stat stat;
+    if (process_read_stat(self.pid, &stat))
+        self.start_ticks = stat.start_ticks;
     read_place(self.place);
     *ret_identity = self;
 }
 
 bool process_alive(const struct process_identity *identity)
 {
-    char place[PROCESS_PLACE_MAX], state = 0;
-    int64_t start = 0;
+    char place[PROCESS_PLACE_MAX];
+    struct process_stat stat;
     read_place(place);
     if (identity->pid <= 0 || strcmp(place, identity->place) != 0)
         return false;
-    if (!read_stat(identity->pid, &state, &start))
+    if (!process_read_stat(identity->pid, &stat))
         return identity->start_ticks == 0 && (kill(identity->pid, 0) == 0 || errno == EPERM);
-    return state != 'Z' && state != 'X' &&
-           (identity->start_ticks == 0 || start == identity->start_ticks);
+    return stat.state != 'Z' && stat.state != 'X' &&
+           (identity->start_ticks == 0 || stat.start_ticks == identity->start_ticks);
 }
 
 bool process_gone(const struct process_identity *identity)

@@ -20,6 +20,15 @@ struct process_identity {
     char place[PROCESS_PLACE_MAX]; /* boot id and pid namespace */
 };
 
+struct process_stat {
+    pid_t pid, parent;
+    int64_t start_ticks;
+    char state; /* Z, X: it has ended */
+};
+
+/* What /proc tells of a process now; false when there is none, or it may not be seen. */
+bool process_read_stat(pid_t pid, struct process_stat *ret_stat);
+
 /* The calling process. */
 void process_self(struct process_identity *ret_identity);
 

@@ -9,6 +9,7 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 
+#include "base/family.h"
 #include "daemon/say.h"
 #include "daemon/state.h"
 #include "daemon/systemd.h"
@@ -209,6 +210,7 @@ static void look(struct daemon *daemon)
     watching_works(daemon);
     check_journal(daemon);
     turn_take(daemon);
+    family_reap_orphans(); /* as process 1 of a container */
     beat(daemon, boot_now_us());
     tell_look(daemon);
     watching_look(daemon);

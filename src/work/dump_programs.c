@@ -53,7 +53,7 @@ static int pump(int fd, struct volume *volume, struct error *err)
 
 static void end_child(void *child)
 {
-    child_signal(child, SIGTERM);
+    child_signal_all(child, SIGTERM);
 }
 
 /* pg_dump reads sequences, functions and more that nobody can lock, and asks for some of them by

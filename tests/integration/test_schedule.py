@@ -1,10 +1,12 @@
 """What the daemon's jobs wait for: other jobs, pauses; and that reloads lose nothing."""
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
-from pg import wait_until
+from pg import BINDIR, wait_until
 from test_daemon import EVERY_2_S, SECOND, begun, daemon_workspace, rows, stop
 
 pytestmark = pytest.mark.stores("file")
@@ -93,3 +95,78 @@ def test_a_storm_of_reloads_loses_nothing(workspace, database):
         stop(daemon)
     dues = sorted(r["due_us"] for r in rows(ws, "job = 'often' and attempt = 1"))
     assert dues == list(range(dues[0], dues[-1] + 1, 2 * SECOND)), "a due instant is missing or there twice"
+
+
+def with_pg_dump(ws, script):
+    """The programs of the server's version, but for a pg_dump that runs `script` first."""
+    folder = ws.folder / "programs"
+    folder.mkdir()
+    for name in os.listdir(BINDIR):
+        (folder / name).symlink_to(BINDIR / name)
+    (folder / "pg_dump").unlink()
+    (folder / "pg_dump").write_text(f'''#!/bin/sh
+if [ "$1" != --version ]; then
+{script}
+fi
+exec {BINDIR}/pg_dump "$@"
+''')
+    (folder / "pg_dump").chmod(0o755)
+    ws.policy["postgres"]["bindir"] = str(folder)
+    ws.write()
+
+
+def children(pid):
+    """{process id: state} of the children of a process."""
+    found = {}
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{int(name)}/stat", encoding="utf-8", errors="replace") as stat:
+                state, parent = stat.read().rpartition(")")[2].split()[:2]
+        except (ValueError, OSError):
+            continue
+        if int(parent) == pid:
+            found[int(name)] = state
+    return found
+
+
+def ended(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc")
+SUBREAPER = (sys.executable, "-c", "import ctypes, os, sys\n"
+             "assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0\nos.execvp(sys.argv[1], sys.argv[1:])")
+
+
+@pytest.mark.parametrize("how", ["process 1", "subreaper"])
+def test_orphans_are_reaped(workspace, database, how):
+    """What a run leaves behind comes to the daemon of a container, and is no zombie there; no run is lost to it."""
+    if how == "process 1" and subprocess.run([*UNSHARE, "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("no pid namespace may be made here")
+    ws = daemon_workspace(workspace, database)
+    with_pg_dump(ws, f"setsid sh -c 'sleep 0.2; echo >>{ws.folder}/ended' >/dev/null 2>&1 &")
+    ws.prefix = UNSHARE if how == "process 1" else SUBREAPER
+    with ws.start("daemon") as daemon:
+        begun(ws, daemon)
+        pid = daemon.process.pid if how == "subreaper" else next(iter(children(daemon.process.pid)))
+        wait_until(lambda: (ws.folder / "ended").exists() and len((ws.folder / "ended").read_text()) >= 2, 60, "orphans")
+        wait_until(lambda: "Z" not in children(pid).values(), 5, "no zombie")
+        os.kill(pid, signal.SIGTERM)
+        daemon.wait(0, 60)
+    assert {r["outcome"] for r in rows(ws, "started_us is not null")} == {"done"}
+
+
+def test_a_timeout_reaches_who_left_the_group(workspace, database):
+    ws = daemon_workspace(workspace, database, timeout="2s")
+    with_pg_dump(ws, f"setsid sleep 600 >/dev/null 2>&1 & echo $! >>{ws.folder}/left; sleep 600")
+    with ws.start("daemon", "--drain", "0s") as daemon:
+        wait_until(lambda: rows(ws, "error_code = 'timeout'"), 60, "the timeout")
+        first = int((ws.folder / "left").read_text().split()[0])
+        wait_until(lambda: ended(first), 10, "the end of what pg_dump had started")
+        stop(daemon)
+    for left in (ws.folder / "left").read_text().split():
+        wait_until(lambda pid=left: ended(pid), 10, "nothing left behind")

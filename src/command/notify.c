@@ -95,6 +95,7 @@ static json_t *names_json(const struct strv *list)
     return names;
 }
 
+/* counts NULL: not known. */
 static int print_targets_json(const struct notifying *notifying, const struct outbox_counts *counts,
                               struct error *err)
 {
@@ -109,10 +110,11 @@ static int print_targets_json(const struct notifying *notifying, const struct ou
                                         "jobs", names_json(&notify->jobs)));
     }
     return command_print_json(
-        json_pack("{s:s, s:o, s:I, s:I, s:o, s:s}", "cluster", policy->cluster, "targets", targets,
-                  "pending", (json_int_t)counts->pending, "failed", (json_int_t)counts->failed,
-                  "oldest_pending", json_instant(counts->oldest_pending_us), "last_error",
-                  counts->last_error),
+        json_pack("{s:s, s:o, s:o, s:o, s:o, s:s?}", "cluster", policy->cluster, "targets", targets,
+                  "pending", counts ? json_integer(counts->pending) : json_null(), "failed",
+                  counts ? json_integer(counts->failed) : json_null(), "oldest_pending",
+                  json_instant(counts ? counts->oldest_pending_us : INSTANT_NONE), "last_error",
+                  counts ? counts->last_error : NULL),
         err);
 }
 
@@ -140,23 +142,33 @@ static int print_targets(const struct policy *policy, struct error *err)
     return rc ? rc : table_print(table, stdout, err);
 }
 
-/* A journal that is not there yet holds nothing that waits. */
+/* A journal that is not there yet holds nothing that waits; of one that can't be read nobody knows,
+ * which is the exit status, but who is told stands in the policy. */
 static int list_targets(struct notifying *notifying, struct error *err)
 {
     const struct policy *policy = notifying->policy;
     struct outbox_counts counts = {.oldest_pending_us = INSTANT_NONE};
+    struct error error = ERROR_NONE;
     char oldest[INSTANT_TEXT_MAX];
-    int rc = open_journal(notifying, JOURNAL_READ, err);
-    if (!rc)
-        rc = outbox_counts(notifying->journal, policy->cluster, &counts, err);
-    if (rc && rc != ERR_NOT_FOUND)
-        return rc;
-    error_clear(err);
+    int known = open_journal(notifying, JOURNAL_READ, &error);
+    if (!known)
+        known = outbox_counts(notifying->journal, policy->cluster, &counts, &error);
+    if (known == ERR_NOT_FOUND)
+        known = 0;
+    int rc = 0;
     if (notifying->globals->json)
-        return print_targets_json(notifying, &counts, err);
-    if (policy->notify_count == 0)
+        rc = print_targets_json(notifying, known ? NULL : &counts, err);
+    else if (policy->notify_count == 0)
         printf("the policy of %s tells nobody: give it notify:\n", policy->cluster);
-    rc = policy->notify_count ? print_targets(policy, err) : 0;
+    else
+        rc = print_targets(policy, err);
+    if (!rc && known) {
+        error_as_unknown(&error);
+        *err = error;
+        return error_prefix(err, "what waits to be told is not known");
+    }
+    if (rc || notifying->globals->json)
+        return rc;
     if (counts.pending > 0)
         printf("%lld wait to be told, the oldest since %s\n", (long long)counts.pending,
                instant_format(counts.oldest_pending_us, oldest));
@@ -164,7 +176,7 @@ static int list_targets(struct notifying *notifying, struct error *err)
         printf("%lld could not be told\n", (long long)counts.failed);
     if (counts.last_error[0])
         printf("last error: %s\n", counts.last_error);
-    return rc;
+    return 0;
 }
 
 /* -- a test -------------------------------------------------------------------------------- */
@@ -219,7 +231,7 @@ static int choose_targets(const struct policy *policy, const char *target, struc
     bool is_number = target && strspn(target, "0123456789") == strlen(target) && *target;
     if (policy->notify_count == 0) {
         error_set(err, ERR_POLICY, "the policy of %s tells nobody", policy->cluster);
-        return error_hint(err, "give it a section notify: (pgcairn reference notify)");
+        return error_hint(err, "give it a section notify: (pgcairn reference policy)");
     }
     int rc = is_number
                  ? number_parse(target, "--target", 1, (int64_t)policy->notify_count, &number, err)

@@ -3,16 +3,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/json.h"
 #include "daemon/say.h"
 #include "daemon/state.h"
 #include "journal/outbox.h"
-#include "notify/event.h"
+#include "notify/post.h"
 #include "notify/stale.h"
 
-/* Failures and recoveries of one job that one target is told within the hour: what comes and goes
- * all the time is not told each time. */
-enum { TOLD_PER_HOUR_MAX = 10, HOST_TEXT_MAX = 256 };
+enum { HOST_TEXT_MAX = 256 };
 
 #define STALE_EVERY_US US_PER_MINUTE
 #define AFTER_FAILURE_US US_PER_MINUTE /* a notifier that could not even begin */
@@ -58,70 +55,11 @@ static void note_outbox(struct telling *telling, const char *subject, int rc,
     telling->is_failing = rc != 0;
 }
 
-/* A watchdog counts every ping; people are told a trouble when it begins, and again when it lasts.
- */
-static int is_enough(struct daemon *daemon, const struct policy_notify *notify,
-                     const struct notify_event *event, int64_t since_us, bool *ret_enough,
-                     struct error *err)
+/* Then there is something to deliver. */
+static void note_posted(struct telling *telling, const struct notify_event *event, size_t count)
 {
-    const char *word = notify_event_kind_name(event->kind);
-    int64_t last_us = INSTANT_NONE, count = 0;
-    *ret_enough = false;
-    if (notify->kind == NOTIFY_PING || event->kind == NOTIFY_SUCCESS || event->kind == NOTIFY_START)
-        return 0;
-    int rc =
-        outbox_last(daemon->journal, event->cluster, event->job, notify->key, word, &last_us, err);
-    if (!rc)
-        rc = outbox_count_since(daemon->journal, event->cluster, event->job, notify->key,
-                                event->at_us - US_PER_HOUR, &count, err);
-    bool was_told = since_us != INSTANT_NONE && last_us != INSTANT_NONE && last_us >= since_us &&
-                    event->at_us - last_us < notify->repeat_us;
-    *ret_enough = was_told || count >= TOLD_PER_HOUR_MAX;
-    return rc;
-}
-
-/* It was told of a trouble that was not yet told to be over; or it hears of no troubles at all. */
-static int awaits_recovery(struct daemon *daemon, const struct policy_notify *notify,
-                           const struct notify_event *event, bool *ret_awaits, struct error *err)
-{
-    static const enum notify_event_kind TROUBLES[] = {NOTIFY_FAILURE, NOTIFY_MISSED, NOTIFY_STALE};
-    int64_t told_us = INSTANT_NONE, last_us = INSTANT_NONE;
-    bool hears = false;
-    int rc = outbox_last(daemon->journal, event->cluster, event->job, notify->key,
-                         notify_event_kind_name(NOTIFY_RECOVERY), &told_us, err);
-    *ret_awaits = false;
-    for (size_t i = 0; i < ARRAY_SIZE(TROUBLES) && !rc; i++) {
-        hears = hears || policy_notify_wants(notify, TROUBLES[i], event->job);
-        rc = outbox_last(daemon->journal, event->cluster, event->job, notify->key,
-                         notify_event_kind_name(TROUBLES[i]), &last_us, err);
-        *ret_awaits |= last_us != INSTANT_NONE && (told_us == INSTANT_NONE || last_us > told_us);
-    }
-    *ret_awaits |= !hears;
-    return rc;
-}
-
-static int put_for(struct daemon *daemon, const struct policy_notify *notify,
-                   const struct notify_event *event, int64_t since_us, struct error *err)
-{
-    _cleanup_(json_release) json_t *json = NULL;
-    _cleanup_(freep) char *text = NULL;
-    bool is_needless = false, awaits = true;
-    if (!policy_notify_wants(notify, event->kind, event->job))
-        return 0;
-    int rc = event->kind == NOTIFY_RECOVERY
-                 ? awaits_recovery(daemon, notify, event, &awaits, err)
-                 : is_enough(daemon, notify, event, since_us, &is_needless, err);
-    if (rc || is_needless || !awaits)
-        return rc;
-    json = notify_event_json(event);
-    text = json ? json_dumps(json, JSON_COMPACT) : NULL;
-    if (!text)
-        return error_set(err, ERR_MEMORY, "out of memory");
-    rc = outbox_add(daemon->journal, event->cluster, event->job, notify->key,
-                    notify_event_kind_name(event->kind), text, event->at_us, err);
-    if (!rc && event->at_us < daemon->telling->next_us)
-        daemon->telling->next_us = event->at_us;
-    return rc;
+    if (count > 0 && event->at_us < telling->next_us)
+        telling->next_us = event->at_us;
 }
 
 /* since_us: since when the trouble is there; INSTANT_NONE where the event is none that lasts. */
@@ -130,13 +68,13 @@ static void put(struct daemon *daemon, const struct policy *policy, struct notif
 {
     struct telling *telling = get_telling(daemon);
     struct error err = ERROR_NONE;
-    int rc = 0;
     if (!telling)
         return;
     event->cluster = policy->cluster;
     event->host = telling->host;
-    for (size_t i = 0; i < policy->notify_count && !rc; i++)
-        rc = put_for(daemon, &policy->notify[i], event, since_us, &err);
+    size_t count = 0;
+    int rc = notify_post(daemon->journal, policy, event, since_us, &count, &err);
+    note_posted(telling, event, count);
     note_outbox(telling, policy->cluster, rc, &err);
 }
 
@@ -330,6 +268,7 @@ static void tell_stale(struct daemon *daemon, const struct roster_job *job,
     struct error err = ERROR_NONE;
     char cause[128], from[INSTANT_TEXT_MAX];
     int64_t since_us = event.at_us;
+    size_t count = 0;
     bool never = last->run_id[0] == '\0';
     event.cluster = job->owner->policy->cluster;
     event.host = daemon->telling->host;
@@ -347,7 +286,8 @@ static void tell_stale(struct daemon *daemon, const struct roster_job *job,
     int rc = trouble_open(daemon->journal, event.cluster, event.job,
                           notify_event_kind_name(NOTIFY_STALE), event.at_us, &since_us, &err);
     if (!rc)
-        rc = put_for(daemon, notify, &event, since_us, &err);
+        rc = notify_post_to(daemon->journal, notify, &event, since_us, &count, &err);
+    note_posted(daemon->telling, &event, count);
     note_outbox(daemon->telling, job->identity, rc, &err);
 }
 

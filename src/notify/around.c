@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/json.h"
+#include "notify/post.h"
 
 enum { DIRECT_TRIES_MAX = 3, DIRECT_WAIT_S = 2 };
 
@@ -104,51 +104,41 @@ void notify_before(const struct policy *policy, const struct notify_event *event
 
 /* -- by the outbox ------------------------------------------------------------------------- */
 
-static int put_down(const struct around *around, const struct policy_notify *const *targets,
-                    size_t count, struct error *err)
-{
-    const struct notify_event *event = around->event;
-    _cleanup_(json_release) json_t *json = notify_event_json(event);
-    _cleanup_(freep) char *text = NULL;
-    int rc = json ? json_to_text(json, &text, err)
-                  : error_set(err, ERR_FAILED, "the event can't be written as JSON");
-    for (size_t i = 0; i < count && !rc; i++)
-        rc = outbox_add(around->journal, event->cluster, event->job, targets[i]->key,
-                        notify_event_kind_name(event->kind), text, event->at_us, err);
-    return rc;
-}
-
-static void put_down_event(struct around *around, const struct notify_event *event)
+/* Without an outbox it is told at once or not at all. */
+static void put_down(struct around *around, const struct notify_event *event, int64_t since_us)
 {
     const struct policy_notify *targets[POLICY_NOTIFY_MAX];
     struct error error = ERROR_NONE;
-    size_t count = find_wanted(around->policy, event, targets);
+    size_t count = find_wanted(around->policy, event, targets), posted = 0;
     around->event = event;
-    if (count == 0)
-        return;
     if (!around->journal) {
         deliver_now(around, targets, count, DIRECT_TRIES_MAX,
                     NOTIFY_AFTER_US / DIRECT_TRIES_MAX - DIRECT_WAIT_S * US_PER_SECOND);
-    } else if (put_down(around, targets, count, &error)) {
+    } else if (notify_post(around->journal, around->policy, event, since_us, &posted, &error)) {
         say(around, NULL, &error);
-        deliver_now(around, targets, count, 1, NOTIFY_TIMEOUT_US);
+        if (posted == 0)
+            deliver_now(around, targets, count, 1, NOTIFY_TIMEOUT_US);
     }
 }
 
-/* Whether the trouble that the run ends was on record. */
-static bool note_trouble(const struct around *around, const struct notify_event *event)
+/* Since when the failure lasts; and of a success whether it ends a trouble. */
+static void note_trouble(const struct around *around, const struct notify_event *event,
+                         int64_t *ret_since_us, bool *ret_was_open)
 {
-    bool was_open = false;
-    int64_t since_us;
-    const char *failure = notify_event_kind_name(NOTIFY_FAILURE);
-    if (!around->journal)
-        return false;
-    if (event->kind == NOTIFY_FAILURE)
-        trouble_open(around->journal, event->cluster, event->job, failure, event->at_us, &since_us,
-                     NULL);
-    else
-        trouble_close(around->journal, event->cluster, event->job, failure, &was_open, NULL);
-    return was_open;
+    static const enum notify_event_kind TROUBLES[] = {NOTIFY_FAILURE, NOTIFY_MISSED, NOTIFY_STALE};
+    struct journal *journal = around->journal;
+    bool was_open;
+    if (event->kind == NOTIFY_FAILURE) {
+        trouble_open(journal, event->cluster, event->job, notify_event_kind_name(NOTIFY_FAILURE),
+                     event->at_us, ret_since_us, NULL);
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(TROUBLES); i++) {
+        was_open = false;
+        trouble_close(journal, event->cluster, event->job, notify_event_kind_name(TROUBLES[i]),
+                      &was_open, NULL);
+        *ret_was_open |= was_open;
+    }
 }
 
 static void take_told(const struct notify_told *told, void *context)
@@ -185,12 +175,15 @@ void notify_after(struct journal *journal, const struct policy *policy,
     int64_t until_us = instant_monotonic_us() + NOTIFY_AFTER_US;
     if (policy->notify_count == 0)
         return;
+    int64_t since_us = event->kind == NOTIFY_FAILURE ? event->at_us : INSTANT_NONE;
+    bool is_recovery = false;
     struct notify_event recovery = *event;
     recovery.kind = NOTIFY_RECOVERY;
-    bool is_recovery = note_trouble(&around, event);
-    put_down_event(&around, event);
+    if (journal)
+        note_trouble(&around, event, &since_us, &is_recovery);
+    put_down(&around, event, since_us);
     if (is_recovery)
-        put_down_event(&around, &recovery);
+        put_down(&around, &recovery, INSTANT_NONE);
     if (journal)
         deliver_pending(&around, until_us);
 }

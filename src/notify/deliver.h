@@ -8,8 +8,10 @@
  *
  * HTTP: POST; any 2xx is accepted, a redirect is not followed (the body is not for strangers), of
  * the reply NOTIFY_REPLY_MAX bytes are read. SMTP: TLS is a must but on this machine. Certificates
- * are checked against ca_file or the system's. No error holds a URL's path or a password: the
- * reply's own words are left out when they repeat one.
+ * are checked against ca_file or the system's; a proxy is what libcurl reads from the environment
+ * (https_proxy, no_proxy). Of a mail's recipients one that is refused keeps it from none of the
+ * others. No error holds a URL's path or a password: the reply's own words are left out when they
+ * repeat one.
  *
  * ERR_CONNECTION, ERR_TIMEOUT, ERR_AUTH, ERR_FAILED of a target; what the receiver refuses for good
  * (HTTP 400, 410, 413, 422, a redirect, SMTP 5xx) is not retryable.

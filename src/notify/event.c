@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/utf8.h"
 
 struct notify_event notify_event_of(enum notify_event_kind kind, int64_t at_us)
 {
@@ -25,19 +26,28 @@ struct notify_event notify_event_of(enum notify_event_kind kind, int64_t at_us)
                                  .last_success_us = INSTANT_NONE};
 }
 
+/* What a server said may be of another encoding, or cut amid a character: told all the same. */
+static json_t *text_json(const char *text)
+{
+    _cleanup_(freep) char *mended = strdup(text);
+    return mended ? json_string(utf8_mend(mended)) : NULL;
+}
+
 json_t *notify_event_json(const struct notify_event *event)
 {
     return json_pack(
-        "{s:s, s:o, s:s, s:s, s:s, s:s, s:o, s:i, s:s, s:o, s:o, s:s, s:I, s:s, s:s, s:s, s:o, s:o,"
-        " s:s}",
-        "event", notify_event_kind_name(event->kind), "at", json_instant(event->at_us), "cluster",
-        event->cluster, "job", event->job, "type", event->type, "run_id", event->run_id, "due",
-        json_instant(event->due_us), "attempt", event->attempt, "outcome", event->outcome,
-        "started_at", json_instant(event->started_us), "ended_at", json_instant(event->ended_us),
-        "backup_id", event->backup_id, "bytes_stored", (json_int_t)event->bytes_stored, "code",
-        event->code, "cause", event->cause, "cure", event->cure, "next_try",
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o,"
+        " s:o}",
+        "event", text_json(notify_event_kind_name(event->kind)), "at", json_instant(event->at_us),
+        "cluster", text_json(event->cluster), "job", text_json(event->job), "type",
+        text_json(event->type), "run_id", text_json(event->run_id), "due",
+        json_instant(event->due_us), "attempt", event->attempt, "outcome",
+        text_json(event->outcome), "started_at", json_instant(event->started_us), "ended_at",
+        json_instant(event->ended_us), "backup_id", text_json(event->backup_id), "bytes_stored",
+        (json_int_t)event->bytes_stored, "code", text_json(event->code), "cause",
+        text_json(event->cause), "cure", text_json(event->cure), "next_try",
         json_instant(event->next_try_us), "last_success", json_instant(event->last_success_us),
-        "host", event->host);
+        "host", text_json(event->host));
 }
 
 /* One that is absent or null is none. */

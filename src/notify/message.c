@@ -43,13 +43,13 @@ void notify_subject(const struct notify_event *event, bool is_test, char text[NO
     for (char *c = text; *c; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = ' ';
-    if (length < NOTIFY_SUBJECT_MAX)
-        return;
     /* Not amid a character. */
     char *end = text + NOTIFY_SUBJECT_MAX - 4;
-    while (((unsigned char)*end & 0xc0) == 0x80)
+    while (length >= NOTIFY_SUBJECT_MAX && ((unsigned char)*end & 0xc0) == 0x80)
         end--;
-    snprintf(end, 4, "...");
+    if (length >= NOTIFY_SUBJECT_MAX)
+        snprintf(end, 4, "...");
+    utf8_mend(text);
 }
 
 static void add_line(struct buf *text, const char *label, const char *value)
@@ -93,6 +93,8 @@ void notify_text(const struct notify_event *event, bool is_test, struct buf *tex
         buf_addf(text, "log: pgcairn log %s\n", event->run_id);
     add_line(text, "host", event->host);
     add_time(text, "time", event->at_us);
+    if (text->data)
+        utf8_mend(text->data);
 }
 
 /* -- bodies -------------------------------------------------------------------------------- */
@@ -150,8 +152,7 @@ static int make_slack(const struct notify_event *event, bool is_test,
         rc = buf_failed(&text, "the message", err);
     if (rc)
         return rc;
-    char *mended = utf8_mend(text.data);
-    return add_json(json_pack("{s:s}", "text", mended), &message->body, err);
+    return add_json(json_pack("{s:s}", "text", buf_text(&text)), &message->body, err);
 }
 
 /* -- pings --------------------------------------------------------------------------------- */

@@ -115,6 +115,33 @@ def test_run_tells_how_it_begins_and_ends(workspace, database, http):
     assert not http.requests, "told without --notify"
 
 
+def test_run_without_a_journal(workspace, database, http):
+    """The journal's place is a file: nothing is recorded, and people are told all the same, in a few tries."""
+    database("small", "create table t as select 1 as v")
+    ws = telling(workspace, [{"webhook": http.url("/hook"), "on": ["success"]}])
+    http.answers = [503, 200]
+    (ws.folder / "no-folder").write_text("")
+    run = ws.run("run", "demo/nightly", "--notify", env={"STATE_DIRECTORY": str(ws.folder / "no-folder")})
+    assert "not recorded" in run.err and [e["event"] for e in http.events] == ["success", "success"]
+    listed = ws.run("notify", "demo", json=True, env={"STATE_DIRECTORY": str(ws.folder / "no-folder")}, expect=3)
+    assert listed.json["pending"] is None and len(listed.json["targets"]) == 1
+
+
+def test_a_trouble_that_lasts_is_told_once(workspace, http):
+    """And a receiver that hangs at the start costs the run five seconds, not its life."""
+    with HttpReceiver() as hung:
+        hung.answers = ["hang"]
+        ws = telling(workspace, [{"webhook": http.url("/hook")}, {"ping": hung.url("/ping"), "on": ["start"], "job": "prune"}])
+        ws.policy["postgres"]["connection"] = "postgresql:///small?host=/nowhere"
+        ws.write()
+        for _ in range(2):
+            ws.run("run", "demo/nightly", "--notify", expect=3)
+        began = time.monotonic()
+        run = ws.run("run", "demo/prune", "--notify")
+        assert 4.9 < time.monotonic() - began < 10 and "no answer in time" in run.err
+    assert [(e["event"], e["job"]) for e in http.events] == [("failure", "nightly")]
+
+
 def test_refused_then_accepted(workspace, http):
     """A row waits and is tried again, in its order, until it is accepted; what is refused for good is given up."""
     ws = telling(workspace, [{"webhook": http.url(f"/hook/{SECRET}")}])

@@ -53,9 +53,22 @@ static void what_is_no_event_is_refused(void **state)
     }
 }
 
+/* A server of another encoding, or a text cut amid a character. */
+static void what_is_no_utf8_is_told(void **state)
+{
+    (void)state;
+    struct notify_event event = notify_event_of(NOTIFY_FAILURE, AT_US);
+    event.cluster = "shop";
+    event.cause = "Verbindung abgelehnt: gew\xe4hlt \xc3";
+    _cleanup_(json_release) json_t *json = notify_event_json(&event);
+    assert_non_null(json);
+    assert_string_equal(json_text(json, "cause"), "Verbindung abgelehnt: gew?hlt ?");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(what_is_written_is_read),
+                                       cmocka_unit_test(what_is_no_utf8_is_told),
                                        cmocka_unit_test(what_is_no_event_is_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

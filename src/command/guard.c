@@ -70,14 +70,6 @@ static int add_line(struct strv *lines, struct buf *line, struct error *err)
     return rc;
 }
 
-static int add_renames(struct strv *lines, const char *name, const char *lot, struct error *err)
-{
-    return strv_addf(lines, err,
-                     "begin; alter database \"%s\" rename to \"%s_broken_%s\"; alter database "
-                     "\"%s_restored_%s\" rename to \"%s\"; commit;",
-                     name, name, lot, name, lot, name);
-}
-
 /* Good from any folder. */
 static void add_program(struct buf *line, const struct globals *globals)
 {
@@ -99,17 +91,18 @@ static int list_way_back(const struct telling *telling, const struct guard_repor
                          const char *database, struct strv *lines, struct error *err)
 {
     const struct guard_request *request = telling->request;
-    const char *lot = strrchr(report->run_id, '-') + 1;
-    char into[GUARD_NAME_MAX + GUARD_SUFFIX_MAX + 1];
+    char into[GUARD_NAME_MAX + 1];
     _cleanup_(buf_clear) struct buf line = BUF_INIT(SHELL_LIMIT);
-    snprintf(into, sizeof(into), "%s_restored_%s", database, lot);
+    guard_name_beside(database, "restored", report->run_id, into);
     add_program(&line, telling->globals);
     buf_addf(&line, " restore dump %s %s --database", request->policy->cluster, report->backup_id);
     add_shell(&line, database);
     buf_add_text(&line, " --into");
     add_shell(&line, into);
     int rc = add_line(lines, &line, err);
-    return rc ? rc : add_renames(lines, database, lot, err);
+    if (!rc && !guard_add_renames(&line, database, report->run_id))
+        rc = add_line(lines, &line, err);
+    return rc;
 }
 
 static json_t *way_back_json(const struct telling *telling, const struct guard_report *report)

@@ -6,8 +6,22 @@
 
 static const char HIDDEN[] = "***";
 
-/* Words that a secret follows behind "=", in any case. */
-static const char *const SECRETS[] = {"password", "sslpassword", "passwd", "pwd", "secret"};
+/* Words that a secret follows behind "=", in any case, and whatever stands before them. */
+static const char *const SECRETS[] = {"password", "passwd", "passphrase", "pass",    "pwd",
+                                      "secret",   "token",  "apikey",     "api_key", "api-key"};
+
+static const char BLANKS[] = " \t\n\v\f\r";
+
+/* Behind the name: "=", or as JSON and YAML have it, a quote with a colon, or a colon with a blank.
+ */
+static size_t assignment(const char *text)
+{
+    size_t quote = *text == '"' || *text == '\'';
+    size_t length = quote + strspn(text + quote, BLANKS);
+    if (text[length] == ':' && (quote || (text[length + 1] && strchr(BLANKS, text[length + 1]))))
+        return length + 1;
+    return text[length] == '=' ? length + 1 : 0;
+}
 
 /* The length of "password = " at text, else 0. */
 static size_t secret_name(const char *text)
@@ -16,9 +30,9 @@ static size_t secret_name(const char *text)
         size_t length = strlen(SECRETS[i]);
         if (strncasecmp(text, SECRETS[i], length) != 0)
             continue;
-        length += strspn(text + length, " \t\n\v\f\r");
-        if (text[length] == '=')
-            return length + 1 + strspn(text + length + 1, " \t\n\v\f\r");
+        size_t behind = assignment(text + length);
+        if (behind)
+            return length + behind + strspn(text + length + behind, BLANKS);
     }
     return 0;
 }
@@ -26,13 +40,13 @@ static size_t secret_name(const char *text)
 /* The length of a value: quoted, or up to what ends one in either kind of string. */
 static size_t secret_value(const char *text, bool is_uri)
 {
-    if (is_uri)
+    char quote = *text == '\'' || *text == '"' ? *text : '\0';
+    if (is_uri && !quote)
         return strcspn(text, "&");
-    size_t i = *text == '\'';
-    bool quoted = i == 1;
-    while (text[i] && (quoted ? text[i] != '\'' : !strchr(" \t\n\v\f\r;", text[i])))
+    size_t i = quote != '\0';
+    while (text[i] && (quote ? text[i] != quote : !strchr(" \t\n\v\f\r;", text[i])))
         i += text[i] == '\\' && text[i + 1] ? 2 : 1;
-    return i + (quoted && text[i] == '\'');
+    return i + (quote && text[i] == quote);
 }
 
 /* Hides "user:THIS@host": from the first colon behind the scheme to the last "@" of the string, so

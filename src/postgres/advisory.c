@@ -89,8 +89,8 @@ static int look_at_server(struct pg_advisory *lock, struct error *err)
     if (rc)
         return rc;
     lock->is_standby = pg_boolean(result, 0, 0);
-    snprintf(lock->identity, sizeof(lock->identity), "%s/%s", pg_text(result, 0, 1),
-             pg_text(result, 0, 2));
+    snprintf(lock->identity, sizeof(lock->identity), "%s/%s/%016llx", pg_text(result, 0, 1),
+             pg_text(result, 0, 2), (unsigned long long)lock->key);
     return 0;
 }
 

@@ -51,8 +51,9 @@ struct pg_advisory *pg_advisory_free(struct pg_advisory *lock);
 
 /* Whether the server is in recovery, asked when the session began. */
 bool pg_advisory_is_standby(const struct pg_advisory *lock);
-/* Which server and database decide, the same text for all who contend: "START/DATABASE", the moment
- * at which the server was started in microseconds, and the database's OID. */
+/* Which lock of which server and database decides, the same text for all who contend:
+ * "START/DATABASE/KEY", the moment at which the server was started in microseconds, the database's
+ * OID, and the key. */
 const char *pg_advisory_identity(const struct pg_advisory *lock);
 /* Whether it was lost because the server gave no answer, not because it said so. */
 bool pg_advisory_is_silent(const struct pg_advisory *lock);

@@ -12,6 +12,8 @@
 #define LOCK_WAIT_POLL_US (250 * INT64_C(1000))
 #define LOCK_WAIT_POLL_MAX_US (5 * US_PER_SECOND)
 
+enum { MISSES_MAX = 5 /* looks at our own record before it is called gone */ };
+
 struct lock {
     struct repository *repository;
     struct lock_record record;
@@ -221,14 +223,42 @@ int64_t lock_number(const struct lock *lock)
     return lock->record.holder.number;
 }
 
+static bool is_ours(const struct lock_holder *self, const struct lock_holder *other)
+{
+    const struct process_identity *a = &self->process, *b = &other->process;
+    return self->number == other->number && a->pid == b->pid && a->start_ticks == b->start_ticks &&
+           strcmp(a->place, b->place) == 0;
+}
+
+/* A listing may miss a record that is replaced meanwhile, by a refresh: looked at again before it
+ * is called gone. */
+static int read_current(const struct lock *lock, struct lock_record *highest, bool *ret_found,
+                        struct error *err)
+{
+    const struct lock_holder *self = &lock->record.holder;
+    for (int i = 1;; i++) {
+        int rc = lock_read_highest(lock->repository, self->name, highest, ret_found, err);
+        if (rc || i == MISSES_MAX || (*ret_found && highest->holder.number >= self->number))
+            return rc;
+        sleep_us(LOCK_SETTLE_POLL_US);
+    }
+}
+
 int lock_check_held(struct lock *lock, struct error *err)
 {
     struct lock_record highest;
-    bool found;
+    bool found = false;
     const struct lock_holder *self = &lock->record.holder;
-    int rc = lock_read_highest(lock->repository, self->name, &highest, &found, err);
-    if (rc || !found || highest.holder.number <= self->number)
+    int rc = read_current(lock, &highest, &found, err);
+    if (rc || (found && is_ours(self, &highest.holder)))
         return rc;
+    if (!found || highest.holder.number < self->number) {
+        error_set(err, ERR_CONFLICT, "the record of the lock \"%s\" of this run is gone",
+                  self->name);
+        error_hint(err, "somebody deleted it, and another run may have taken the lock; this one "
+                        "ends without a result: begin it again");
+        return ERR_CONFLICT; /* of a NULL err too */
+    }
     char other[4 * LOCK_TEXT_MAX];
     describe(&highest.holder, other, sizeof(other));
     error_set(err, ERR_CONFLICT, "the lock \"%s\" of this run was taken over by %s", self->name,

@@ -16,7 +16,8 @@
  * has that one now may take over at once from whom it was taken away: the number of the record (the
  * fence) tells the earlier holder, who finds a higher one before it makes anything final.
  *
- * ERR_CONFLICT from refresh and check: the lock was taken over, the run ends at once. Any thread
+ * ERR_CONFLICT from refresh and check: the lock was taken over, or its record was deleted, so that
+ * another may have it; the run ends at once. Any thread
  * may refresh and check; after a release a refresh does nothing.
  */
 #ifndef PGCAIRN_REPOSITORY_LOCKS_H

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/utf8.h"
 #include "policy/connection.h"
 #include "postgres/migrations.h"
 #include "repository/evidence.h"
@@ -51,22 +52,51 @@ const char *guard_outcome_name(enum guard_outcome outcome)
     return NAMES[outcome];
 }
 
-/* The command as it may be shown and recorded: words of migration tools hold connection strings. */
+/* Options whose next word is a secret, by how they end: --password, --db-password, --auth-token. */
+static bool hides_next(const char *word)
+{
+    static const char *const SECRETS[] = {"password", "passwd", "passphrase", "pass",  "pwd",
+                                          "secret",   "token",  "api-key",    "apikey"};
+    size_t length = strlen(word);
+    for (size_t i = 0; *word == '-' && i < ARRAY_SIZE(SECRETS); i++) {
+        size_t end = strlen(SECRETS[i]);
+        if (length > end && strcasecmp(word + length - end, SECRETS[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The command as it may be shown and recorded: words of migration tools hold connection strings. A
+ * word that is no UTF-8, or cut amid a character, could not be recorded. */
 static int describe_command(struct guarding *guarding, struct error *err)
 {
     char *text = guarding->report->command;
     size_t used = 0;
-    for (const char *const *word = guarding->request->command; *word; word++) {
+    const char *before = "";
+    for (const char *const *word = guarding->request->command; *word && used < GUARD_COMMAND_MAX;
+         before = *word++) {
         _cleanup_(freep) char *shown = NULL;
-        int rc = connection_redact(*word, &shown, err);
+        int rc = connection_redact(hides_next(before) ? "***" : *word, &shown, err);
         if (rc)
             return rc;
         used +=
             (size_t)snprintf(text + used, GUARD_COMMAND_MAX - used, "%s%s", used ? " " : "", shown);
-        if (used >= GUARD_COMMAND_MAX)
-            return 0; /* cut */
     }
+    utf8_mend(text);
     return 0;
+}
+
+/* What a shell would take, and we do not. Its value may be a secret. */
+static int check_command(const char *program, struct error *err)
+{
+    size_t length = strcspn(program, "=/");
+    if (program[length] != '=')
+        return child_check_program(program, err);
+    error_set(err, ERR_USAGE, "\"%.*s=\" sets a variable and is no program", (int)length, program);
+    return error_hint(err,
+                      "set it before pgcairn, whose environment the command has: %.*s=... pgcairn "
+                      "guard ...",
+                      (int)length, program);
 }
 
 /* -- which databases, and where they stand ------------------------------------------------- */
@@ -137,7 +167,7 @@ static void read_stamps_after(struct guarding *guarding)
 }
 
 /* Two at once would each dump the other's halves, and put them back. Ends with our session. */
-static int exclude_others(struct guarding *guarding, struct error *err)
+static int take_locks(struct guarding *guarding, struct error *err)
 {
     for (size_t i = 0; i < guarding->databases.count; i++) {
         _cleanup_(pg_result_freep) PGresult *result = NULL;
@@ -157,10 +187,27 @@ static int exclude_others(struct guarding *guarding, struct error *err)
     return 0;
 }
 
+/* A session that lives has its locks still, and gets them once more. */
+int guard_exclude_others(struct guarding *guarding, struct error *err)
+{
+    struct error lost = ERROR_NONE;
+    int rc = take_locks(guarding, &lost);
+    if (rc == ERR_CONNECTION) {
+        PQfinish(guarding->conn);
+        guarding->conn = NULL;
+        rc = pg_connect_maintenance(guarding->conninfo, APPLICATION, &guarding->conn, &lost);
+        if (!rc)
+            rc = take_locks(guarding, &lost);
+    }
+    if (rc && err)
+        *err = lost;
+    return rc;
+}
+
 static int look(struct guarding *guarding, struct error *err)
 {
     const struct guard_request *request = guarding->request;
-    int rc = child_check_program(request->command[0], err);
+    int rc = check_command(request->command[0], err);
     if (!rc)
         rc = policy_connection(request->policy, request->job, &guarding->conninfo, err);
     if (!rc)
@@ -172,7 +219,7 @@ static int look(struct guarding *guarding, struct error *err)
     if (!rc && request->database)
         rc = keep_named(guarding, err);
     if (!rc && !request->dry_run)
-        rc = exclude_others(guarding, err);
+        rc = guard_exclude_others(guarding, err);
     if (!rc)
         rc = read_stamps_before(guarding, err);
     if (!rc && request->restore_on_failure)
@@ -253,6 +300,7 @@ static void release_hold(struct guarding *guarding, const struct error *reason)
 {
     char text[HOLD_TEXT_MAX];
     snprintf(text, sizeof(text), "the command was not started: %.1500s", reason->message);
+    utf8_mend(text);
     if (!hold_release(guarding->request->repository, guarding->report->hold_id, text, NULL))
         guarding->report->hold_id[0] = '\0';
 }

@@ -24,6 +24,7 @@
 
 #include <jansson.h>
 
+#include "base/buf.h"
 #include "base/child.h"
 #include "journal/journal.h"
 #include "postgres/connection.h"
@@ -90,6 +91,13 @@ struct guard_report {
 int guard_run(const struct guard_request *request, struct guard_report *ret_report,
               struct error *err);
 void guard_report_clear(struct guard_report *report);
+
+/* The name of the run's database beside that one: NAME_what_xxxx, short enough for a server. */
+void guard_name_beside(const char *name, const char *what, const char *run_id,
+                       char beside[GUARD_NAME_MAX + 1]);
+/* Appends how the two change names, for psql, in one line. */
+int guard_add_renames(struct buf *sql, const char *name, const char *run_id);
+
 const char *guard_outcome_name(enum guard_outcome outcome); /* "not_started" */
 
 /* ---- shared by the files of the story ---- */
@@ -104,6 +112,10 @@ struct guarding {
 
 /* guard_command.c: runs it to its end; sets the report's status, times and signal. */
 int guard_command(struct guarding *guarding, struct error *err);
+
+/* guard.c: ERR_BUSY while another guard is at work on one of them. Ends with our session; when that
+ * has ended meanwhile a new one begins. */
+int guard_exclude_others(struct guarding *guarding, struct error *err);
 
 /* guard_return.c */
 /* ERR_* with the cure when the one watched database can't be put back. */

@@ -8,6 +8,37 @@
 #include "work/locking.h"
 #include "work/restore.h"
 
+void guard_name_beside(const char *name, const char *what, const char *run_id,
+                       char beside[GUARD_NAME_MAX + 1])
+{
+    size_t length = strnlen(name, GUARD_NAME_MAX - GUARD_SUFFIX_MAX + 1);
+    if (length > GUARD_NAME_MAX - GUARD_SUFFIX_MAX) /* cut, but not amid a character of UTF-8 */
+        for (length--; length > 0 && ((unsigned char)name[length] & 0xC0) == 0x80;)
+            length--;
+    snprintf(beside, GUARD_NAME_MAX + 1, "%.*s_%s_%.4s", (int)length, name, what,
+             strrchr(run_id, '-') + 1);
+}
+
+static void add_rename(struct buf *sql, const char *from, const char *to)
+{
+    buf_add_text(sql, " alter database ");
+    pg_add_identifier(sql, from);
+    buf_add_text(sql, " rename to ");
+    pg_add_identifier(sql, to);
+    buf_add_text(sql, ";");
+}
+
+int guard_add_renames(struct buf *sql, const char *name, const char *run_id)
+{
+    char restored[GUARD_NAME_MAX + 1], kept_as[GUARD_NAME_MAX + 1];
+    guard_name_beside(name, "restored", run_id, restored);
+    guard_name_beside(name, "broken", run_id, kept_as);
+    buf_add_text(sql, "begin;");
+    add_rename(sql, name, kept_as);
+    add_rename(sql, restored, name);
+    return buf_add_text(sql, " commit;");
+}
+
 static const char *watched_name(const struct guarding *guarding)
 {
     return guarding->databases.items[0].name;
@@ -111,31 +142,42 @@ static int restore_beside(struct guarding *guarding, const char *into, struct er
     return rc;
 }
 
+/* It was restored and is not in place: how a person puts it there. */
+static int tell_renames(const struct guarding *guarding, const char *restored, struct error *err)
+{
+    _cleanup_(buf_clear) struct buf sql = BUF_INIT(ERROR_HINT_MAX);
+    const char *name = watched_name(guarding);
+    if (!guard_add_renames(&sql, name, guarding->report->run_id))
+        error_hint(err,
+                   "\"%s\" is as it was dumped; when nobody is connected to \"%s\": %s (or "
+                   "--terminate next time)",
+                   restored, name, buf_text(&sql));
+    return error_prefix(err, "going back");
+}
+
 int guard_return(struct guarding *guarding, struct error *err)
 {
     struct guard_report *report = guarding->report;
-    const char *name = watched_name(guarding), *lot = strrchr(report->run_id, '-') + 1;
+    const char *name = watched_name(guarding);
     char restored[GUARD_NAME_MAX + 1], kept_as[GUARD_NAME_MAX + 1];
-    snprintf(restored, sizeof(restored), "%.47s_restored_%.4s", name, lot);
-    snprintf(kept_as, sizeof(kept_as), "%.47s_broken_%.4s", name, lot);
+    guard_name_beside(name, "restored", report->run_id, restored);
+    guard_name_beside(name, "broken", report->run_id, kept_as);
     const struct pg_swap swap = {.name = name,
                                  .replacement = restored,
                                  .keep_as = kept_as,
                                  .oid = guarding->databases.items[0].oid,
                                  .terminate = guarding->request->terminate};
-    int rc = restore_beside(guarding, restored, err);
+    int rc = guard_exclude_others(guarding, err);
+    if (!rc)
+        rc = restore_beside(guarding, restored, err);
     if (rc)
         return error_prefix(err, "going back");
     snprintf(report->restored, sizeof(report->restored), "%s", restored);
-    rc = pg_swap_databases(guarding->conninfo, &swap, err);
-    if (rc) {
-        error_hint(err,
-                   "\"%s\" is as it was dumped; when nobody is connected to \"%s\": alter database "
-                   "\"%s\" rename to \"%s\"; alter database \"%s\" rename to \"%s\"; (or "
-                   "--terminate next time)",
-                   restored, name, name, kept_as, restored, name);
-        return error_prefix(err, "going back");
-    }
+    rc = guard_exclude_others(guarding, err);
+    if (!rc)
+        rc = pg_swap_databases(guarding->conninfo, &swap, err);
+    if (rc)
+        return tell_renames(guarding, restored, err);
     report->is_restored = true;
     report->restored[0] = '\0';
     snprintf(report->kept_as, sizeof(report->kept_as), "%s", kept_as);

@@ -144,7 +144,8 @@ static int note_any(const struct store_object *object, void *context, struct err
     return 0;
 }
 
-/* Through the keeper, for the store may have been stopped. */
+/* Through the keeper, for the store may have been stopped. The manifest goes first, and alone: it
+ * may have been stored though its reply was lost, and must not stand over data that is gone. */
 void making_discard(const struct making *making)
 {
     struct repository *repository = making->work->repository;
@@ -153,8 +154,13 @@ void making_discard(const struct making *making)
                               .keys = STRV_INIT(DISCARD_BATCH)};
     char key[STORE_KEY_MAX + 1];
     size_t left = 0;
+    making_key(making, "manifest.json", key);
+    int rc = store_delete(remains.store, key, NULL);
+    if (rc == ERR_NOT_FOUND)
+        rc = 0;
     snprintf(key, sizeof(key), "%s/", making->prefix);
-    int rc = store_list(remains.store, key, false, note_remains, &remains, NULL);
+    if (!rc)
+        rc = store_list(remains.store, key, false, note_remains, &remains, NULL);
     if (!rc)
         rc = delete_remains(&remains);
     strv_clear(&remains.keys);

@@ -1,6 +1,7 @@
 """A migration under guard: the dump before it, the command, the way back; with nothing lost."""
 import json
 import os
+import shlex
 import signal
 import stat
 import subprocess
@@ -155,6 +156,52 @@ def test_another_database_under_the_name_is_left(workspace, shop, server):
     assert_equal_databases(server, "shop_twin", report["restored_as"])
 
 
+NAMES = ['Shop "of\' all', "s" * 46 + "\u00e9" + "t" * 15]  # what a name of 63 bytes may have in it
+
+
+@one_store
+@pytest.mark.parametrize("name", NAMES)
+def test_names_that_need_care(workspace, database, server, name):
+    """The words that tell how to go back are right for every name a database may have."""
+    database(name, "create table t as select 1 as v")
+    ws = workspace([name], connection=server.url("postgres"))
+    try:
+        run = ws.run("guard", "demo", "--database", name, "--", "false", json=True, expect=1)
+        restore, renames = run.json["go_back"][0]["steps"]
+        folder = os.path.dirname(BINARY)
+        subprocess.run(["sh", "-c", restore], check=True, cwd=ws.folder, stdout=subprocess.DEVNULL,
+                       env=clean_environment(**ws.environment(), PATH=f"{folder}:{os.environ['PATH']}"))
+        server.psql("postgres", renames)
+        assert server.value(name, "select v from t") == "1"
+        assert any(other[:5] == name[:5] and "_broken_" in other for other in server.databases())
+    finally:
+        for other in server.databases():
+            if other != name and other[:5] == name[:5]:
+                server.dropdb(other)
+
+
+@one_store
+def test_another_guard_came_meanwhile(workspace, shop, psql, server, tmp_path):
+    """The session that keeps others out is gone when the command has failed, and another has begun."""
+    ws = workspace([shop])
+    wait = f"touch {tmp_path}/begun; while [ -e {tmp_path}/begun ]; do sleep 0.05; done; exit 1"
+    with server.session("postgres") as other:
+        with ws.start("guard", "demo", "--restore-on-failure", "--terminate", "--", "sh", "-c", wait, json=True) as guard:
+            wait_until((tmp_path / "begun").exists, what="the command runs")
+            other.execute("select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = "
+                          "'pgcairn guard'")
+            other.execute("select pg_advisory_lock(hashtext('pgcairn guard'), hashtext('shop'))")
+            (tmp_path / "begun").unlink()
+            report = guard.wait(expect=1).json
+    assert not report["restored"] and "another guard" in report["error"]["message"]
+    assert kept(server) == []
+    # With nobody there it begins a session anew, and goes back.
+    end = ["psql", "-X", "-d", server.url("postgres"), "-c",
+           "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgcairn guard'"]
+    command = f"{shlex.join(str(w) for w in [BINDIR / end[0], *end[1:]])}; exit 1"
+    assert ws.run("guard", "demo", "--restore-on-failure", "--", "sh", "-c", command, json=True, expect=1).json["restored"]
+
+
 # ---- what keeps the command from being started ----
 
 def test_no_dump_no_command(workspace, shop, tmp_path):
@@ -195,6 +242,9 @@ def test_refused(workspace, shop, tmp_path, options, rc, words):
 def test_mistyped_command_costs_no_dump(workspace, shop):
     ws = workspace([shop])
     assert_error(ws.run("guard", "demo", "--", "no-such-migration-tool", expect=1), "no-such-migration-tool", "not started")
+    run = ws.run("guard", "demo", "--", "PGPASSWORD=hunter2", "psql", expect=2)
+    assert_error(run, "sets a variable", "not started")
+    assert "hunter2" not in run.err
     assert ws.repository.keys("demo/dumps/") == []
 
 
@@ -235,8 +285,9 @@ def test_streams_and_environment(workspace, shop):
 def test_secrets_of_the_command_are_hidden(workspace, shop):
     ws = workspace([shop])
     run = ws.run("guard", "demo", "--", "sh", "-c", "exit 7", "postgresql://a:hunter2@h/x", "password=hunter2",
-                 expect=1)
-    assert "hunter2" not in run.err
+                 "--db-password", "hunter2", "--token", "hunter2", 'export PGPASSWORD="my hunter2"', "\u00e9" * 1500, expect=1)
+    assert "hunter2" not in run.err and "--db-password ***" in run.err
+    assert evidence(ws)["outcome"] == "failed", "a command of any length is recorded"
     for key in ws.repository.keys("demo/evidence/") + ws.repository.keys("demo/holds/"):
         assert b"hunter2" not in ws.repository.read(key)
 

@@ -185,6 +185,19 @@ def test_a_run_by_hand_finds_it_busy(workspace, database):
         assert_error(busy, "nightly", str(run.process.pid), "runs already")
 
 
+@pytest.mark.stores("file")
+def test_one_repository_under_two_names(workspace, database):
+    """Their locks at the server are not the same one, so neither of them may be taken for the other's."""
+    one = slow_workspace(workspace, database, defaults={"lock_wait": "1s"})
+    two = other_host(one)
+    two.policy_file, two.policy = one.folder / "other.yaml", copy.deepcopy(one.policy)
+    two.policy["repository"]["url"] = one.policy["repository"]["url"].replace("file:///", "file:///./")
+    two.write()
+    with mid_dump(one) as run:
+        assert_error(two.run("run", f"{CLUSTER}/nightly", expect=4), "nightly", str(run.process.pid), "runs already")
+        fast(one)
+
+
 def ip(*words, check=True):
     return subprocess.run(["ip", *words], check=check, capture_output=True)
 

@@ -265,6 +265,12 @@ static const struct {
     {"password = 'se cr\\'et' user=u", "password = *** user=u"},
     {"PASSWORD='unclosed secret", "PASSWORD=***"},
     {"Host=h;Password=secret;Database=d", "Host=h;Password=***;Database=d"},
+    {"PGPASSWORD=\"se cret\" psql -d d", "PGPASSWORD=*** psql -d d"},
+    {"PGPASSWORD='se&cret' psql postgres://h/d", "PGPASSWORD=*** psql postgres://h/d"},
+    {"--db-pass=secret --auth-token=secret", "--db-pass=*** --auth-token=***"},
+    {"{\"password\": \"se cret\", \"user\":\"u\"}", "{\"password\": ***, \"user\":\"u\"}"},
+    {"password: secret", "password: ***"},
+    {"PGPASSFILE=/etc/pass sslkey=/k", "PGPASSFILE=/etc/pass sslkey=/k"},
     {"plain text", "plain text"},
     {"", ""},
 };

@@ -212,6 +212,27 @@ static void test_lost(void **state)
     assert_int_equal(holders(repository), 1); /* the other's lock is untouched */
 }
 
+/* A person deleted the record: another may begin with the first number, which is no higher. */
+static void test_record_gone(void **state)
+{
+    struct repository *repository = *state;
+    lock_free(acquire(repository, "nightly", LOCK_DUMP));
+    struct lock *lock = acquire(repository, "nightly", LOCK_DUMP);
+    assert_ok(lock_check_held(lock, &fixture_err));
+    assert_ok(
+        store_delete(repository->store, "shop/locks/job-nightly/0000000002.json", &fixture_err));
+    assert_fails(lock_check_held(lock, &fixture_err), ERR_CONFLICT,
+                 "the record of the lock \"job-nightly\" of this run is gone");
+    assert_true(fixture_err.hint[0] != '\0');
+    struct lock *other = acquire(repository, "nightly", LOCK_DUMP);
+    assert_int_equal(lock_number(other), 1);
+    assert_int_equal(lock_refresh(lock, &fixture_err), ERR_CONFLICT);
+    assert_ok(lock_release(lock, &fixture_err));
+    assert_ok(lock_check_held(other, &fixture_err)); /* untouched */
+    lock_free(lock);
+    lock_free(other);
+}
+
 static void test_unreadable(void **state)
 {
     struct repository *repository = *state;
@@ -363,19 +384,13 @@ static void test_race_of_classes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FIXTURE_TEST(test_same_job),
-        FIXTURE_TEST(test_classes),
-        FIXTURE_TEST(test_slots),
-        FIXTURE_TEST(test_killed_holder),
-        FIXTURE_TEST(test_foreign_holder),
-        FIXTURE_TEST(test_reboot),
-        FIXTURE_TEST(test_lost),
-        FIXTURE_TEST(test_unreadable),
-        FIXTURE_TEST(test_wait),
-        FIXTURE_TEST(test_taken_over),
-        FIXTURE_TEST(test_wait_for_the_same_job),
-        FIXTURE_TEST(test_race_same_name),
-        FIXTURE_TEST(test_race_of_classes),
+        FIXTURE_TEST(test_same_job),       FIXTURE_TEST(test_classes),
+        FIXTURE_TEST(test_slots),          FIXTURE_TEST(test_killed_holder),
+        FIXTURE_TEST(test_foreign_holder), FIXTURE_TEST(test_reboot),
+        FIXTURE_TEST(test_lost),           FIXTURE_TEST(test_record_gone),
+        FIXTURE_TEST(test_unreadable),     FIXTURE_TEST(test_wait),
+        FIXTURE_TEST(test_taken_over),     FIXTURE_TEST(test_wait_for_the_same_job),
+        FIXTURE_TEST(test_race_same_name), FIXTURE_TEST(test_race_of_classes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

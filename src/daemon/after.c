@@ -119,8 +119,10 @@ static void tell_interrupted(struct daemon *daemon)
         const struct journal_run *found = &daemon->interrupted[i];
         struct journal_run run;
         if (found->due_us != INSTANT_NONE &&
-            is_settled(daemon, found->cluster, found->job, found->due_us, &run))
+            is_settled(daemon, found->cluster, found->job, found->due_us, &run)) {
+            tell_settled(daemon, &run);
             after_settled(daemon, &run);
+        }
     }
     free(daemon->interrupted);
     daemon->interrupted = NULL;

@@ -391,8 +391,10 @@ static bool has_adopted_ended(struct daemon *daemon, const struct task *task)
         say_error(task->identity, task->run_id, NULL, &err);
     say(LOG_INFO, task->identity, task->run_id, "which an earlier daemon had started, has ended");
     struct journal_run run;
-    if (journal_find(daemon->journal, task->run_id, &run, NULL) == 0)
+    if (journal_find(daemon->journal, task->run_id, &run, NULL) == 0) {
+        tell_settled(daemon, &run);
         after_settled(daemon, &run);
+    }
     return true;
 }
 

@@ -25,7 +25,8 @@ static int count_rows(struct journal *journal, const char *cluster, const char *
     return rc;
 }
 
-/* The oldest of those that are settled go, and at last what nobody delivers any more: those of
+/* The oldest of those that are settled go, but for the last of each kind of each job, which tells
+ * what its target knows; and at last what nobody delivers any more: those of
  * clusters and targets that are gone. */
 static int drop_old(struct journal *journal, const char *cluster, const char *target,
                     int64_t now_us, struct error *err)
@@ -34,7 +35,8 @@ static int drop_old(struct journal *journal, const char *cluster, const char *ta
                           "DELETE FROM notices WHERE cluster = ?1 AND target = ?2"
                           " AND state <> 'pending' AND id <= (SELECT id FROM notices"
                           " WHERE cluster = ?1 AND target = ?2 AND state <> 'pending'"
-                          " ORDER BY id DESC LIMIT 1 OFFSET ?3)",
+                          " ORDER BY id DESC LIMIT 1 OFFSET ?3) AND id NOT IN (SELECT max(id)"
+                          " FROM notices WHERE cluster = ?1 AND target = ?2 GROUP BY job, kind)",
                           "tti", cluster, target, (int64_t)OUTBOX_KEPT_MAX);
     return rc ? rc
               : database_run(journal, NULL, err,
@@ -184,13 +186,14 @@ int outbox_last(struct journal *journal, const char *cluster, const char *job, c
 }
 
 int outbox_count_since(struct journal *journal, const char *cluster, const char *job,
-                       const char *target, int64_t from_us, int64_t *ret_count, struct error *err)
+                       const char *target, const char *kind, int64_t from_us, int64_t *ret_count,
+                       struct error *err)
 {
     _cleanup_(statement_freep) struct statement *query = NULL;
     int rc = database_query(journal, &query, err,
                             "SELECT count(*) FROM notices WHERE cluster = ? AND job = ?"
-                            " AND target = ? AND created_us >= ?",
-                            "ttti", cluster, job, target, from_us);
+                            " AND target = ? AND kind = ? AND created_us >= ?",
+                            "tttti", cluster, job, target, kind, from_us);
     return rc ? rc : fetch(journal, query, ret_count, err);
 }
 

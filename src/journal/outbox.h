@@ -21,7 +21,7 @@
 enum {
     OUTBOX_TRIES_MAX = 30,
     OUTBOX_PENDING_MAX = 1000, /* of one target; what comes then is lost, and counted as failed */
-    OUTBOX_KEPT_MAX = 300,     /* rows of one target that are settled */
+    OUTBOX_KEPT_MAX = 300, /* settled rows of one target, beside the last of each job and kind */
     OUTBOX_TARGET_MAX = 40,
     OUTBOX_WORD_MAX = 16,
     OUTBOX_ERROR_MAX = 512,
@@ -72,11 +72,12 @@ int outbox_next_us(struct journal *journal, const char *cluster, int64_t *ret_ne
                    struct error *err);
 
 /* When such an event of the job was last put down for the target, INSTANT_NONE: never; and how many
- * of any kind since from_us. */
+ * since from_us. */
 int outbox_last(struct journal *journal, const char *cluster, const char *job, const char *target,
                 const char *kind, int64_t *ret_last_us, struct error *err);
 int outbox_count_since(struct journal *journal, const char *cluster, const char *job,
-                       const char *target, int64_t from_us, int64_t *ret_count, struct error *err);
+                       const char *target, const char *kind, int64_t from_us, int64_t *ret_count,
+                       struct error *err);
 
 /* NULL: of all clusters. */
 int outbox_counts(struct journal *journal, const char *cluster, struct outbox_counts *ret_counts,

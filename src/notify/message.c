@@ -161,9 +161,10 @@ int notify_run_uuid(const struct notify_event *event, char uuid[NOTIFY_UUID_MAX]
 {
     enum { VERSION = 6, VARIANT = 8 };
     unsigned char digest[EVP_MAX_MD_SIZE];
-    char name[512];
-    int length = snprintf(name, sizeof(name), "pgcairn %.120s/%.120s %.120s", event->cluster,
-                          event->job, event->run_id);
+    char name[512], due[INSTANT_TEXT_MAX];
+    int length = snprintf(
+        name, sizeof(name), "pgcairn %.120s/%.120s %.120s", event->cluster, event->job,
+        event->due_us == INSTANT_NONE ? event->run_id : instant_format(event->due_us, due));
     if (!EVP_Digest(name, (size_t)length, digest, NULL, EVP_sha256(), NULL))
         return error_set(err, ERR_FAILED, "OpenSSL can't compute SHA-256");
     digest[VERSION] = (unsigned char)((digest[VERSION] & 0x0f) | 0x80); /* RFC 9562: own rules */
@@ -199,7 +200,8 @@ static int make_ping(const struct policy_notify *notify, const struct notify_eve
     char subject[NOTIFY_SUBJECT_MAX], uuid[NOTIFY_UUID_MAX] = "";
     message->content_type = "text/plain; charset=utf-8";
     make_suffix(event, is_test, message->suffix, sizeof(message->suffix));
-    int rc = *event->run_id ? notify_run_uuid(event, uuid, err) : 0;
+    bool has_run = *event->run_id || event->due_us != INSTANT_NONE;
+    int rc = has_run ? notify_run_uuid(event, uuid, err) : 0;
     if (rc)
         return rc;
     /* Before the policy's own "?query", and never "//". */

@@ -46,7 +46,8 @@ void notify_subject(const struct notify_event *event, bool is_test, char text[NO
 /* The lines for people. */
 void notify_text(const struct notify_event *event, bool is_test, struct buf *text);
 
-/* A UUID that is the same for the same run. ERR_FAILED when OpenSSL can't. */
+/* A UUID that is the same for all tries of a due instant, or for a run by hand. ERR_FAILED when
+ * OpenSSL can't. */
 int notify_run_uuid(const struct notify_event *event, char uuid[NOTIFY_UUID_MAX],
                     struct error *err);
 

@@ -5,8 +5,14 @@
 #include "base/json.h"
 #include "journal/outbox.h"
 
-/* A watchdog counts every ping; people are told a trouble when it begins, and again when it lasts.
- */
+/* A watchdog counts the runs, and is told of each. */
+static bool is_told_always(const struct policy_notify *notify, enum notify_event_kind kind)
+{
+    return kind == NOTIFY_SUCCESS || kind == NOTIFY_START ||
+           (notify->kind == NOTIFY_PING && kind != NOTIFY_STALE && kind != NOTIFY_POLICY);
+}
+
+/* A trouble is told when it begins, and again when it lasts. */
 static int is_enough(struct journal *journal, const struct policy_notify *notify,
                      const struct notify_event *event, int64_t since_us, bool *ret_enough,
                      struct error *err)
@@ -14,11 +20,11 @@ static int is_enough(struct journal *journal, const struct policy_notify *notify
     const char *word = notify_event_kind_name(event->kind);
     int64_t last_us = INSTANT_NONE, count = 0;
     *ret_enough = false;
-    if (notify->kind == NOTIFY_PING || event->kind == NOTIFY_SUCCESS || event->kind == NOTIFY_START)
+    if (is_told_always(notify, event->kind))
         return 0;
     int rc = outbox_last(journal, event->cluster, event->job, notify->key, word, &last_us, err);
     if (!rc)
-        rc = outbox_count_since(journal, event->cluster, event->job, notify->key,
+        rc = outbox_count_since(journal, event->cluster, event->job, notify->key, word,
                                 event->at_us - US_PER_HOUR, &count, err);
     bool was_told = since_us != INSTANT_NONE && last_us != INSTANT_NONE && last_us >= since_us &&
                     event->at_us - last_us < notify->repeat_us;

@@ -3,9 +3,9 @@
  * news:
  *
  *     a trouble is told when it begins, and while it lasts again after `repeat:` of the entry
- *     what comes and goes all the time is told NOTIFY_PER_HOUR_MAX times an hour at most
- *     a recovery is told to those who were told of the trouble, and to those who never hear of any
- *     a success and a start always, and everything to a ping: a watchdog counts
+ *     what comes and goes all the time is told NOTIFY_PER_HOUR_MAX times an hour at most, of each
+ * kind a recovery is told to those who were told of the trouble, and to those who never hear of any
+ *     a success and a start always, and to a ping all that is of a run: a watchdog counts
  */
 #ifndef PGCAIRN_NOTIFY_POST_H
 #define PGCAIRN_NOTIFY_POST_H
@@ -14,7 +14,7 @@
 #include "notify/event.h"
 #include "policy/policy.h"
 
-/* Of one job, to one target. */
+/* Of one kind of one job, to one target. */
 enum { NOTIFY_PER_HOUR_MAX = 10 };
 
 /* since_us: since when the trouble is there; INSTANT_NONE where the event is none that lasts.

@@ -142,8 +142,10 @@ static void test_knows_when_a_target_was_told(void **state)
     assert_int_equal(last_us, NOW_US + 5);
     assert_int_equal(outbox_last(journal, "shop", "weekly", "a", "failure", &last_us, &err), 0);
     assert_int_equal(last_us, INSTANT_NONE);
-    assert_int_equal(outbox_count_since(journal, "shop", "nightly", "a", NOW_US + 5, &count, &err),
-                     0);
+    add("shop", "a", "failure", NOW_US + 9);
+    assert_int_equal(
+        outbox_count_since(journal, "shop", "nightly", "a", "failure", NOW_US + 5, &count, &err),
+        0);
     assert_int_equal(count, 2);
 }
 
@@ -156,6 +158,30 @@ static void test_is_bounded(void **state)
     assert_int_equal(counts.pending, OUTBOX_PENDING_MAX);
     assert_int_equal(counts.failed, OUTBOX_KEPT_MAX);
     assert_int_equal(counts.oldest_pending_us, NOW_US);
+}
+
+/* Many successes do not make it forget that a failure was told. */
+static void test_the_last_of_each_kind_is_kept(void **state)
+{
+    int64_t last_us = 0, kept = 0;
+    (void)state;
+    add("shop", "a", "failure", NOW_US);
+    add("shop", "a", "failure", NOW_US + 1);
+    for (int i = 2; i < OUTBOX_KEPT_MAX + 50; i++) {
+        struct outbox_notice *notices = NULL;
+        size_t count = 0;
+        add("shop", "a", "success", NOW_US + i);
+        assert_int_equal(outbox_take_due(journal, "shop", NOW_US + i, &notices, &count, &err), 0);
+        assert_int_equal(count, 1);
+        assert_int_equal(outbox_delivered(journal, notices[0].id, NOW_US + i, &err), 0);
+        outbox_notice_clear(&notices[0]);
+        free(notices);
+    }
+    assert_int_equal(outbox_last(journal, "shop", "nightly", "a", "failure", &last_us, &err), 0);
+    assert_int_equal(last_us, NOW_US + 1);
+    assert_int_equal(outbox_count_since(journal, "shop", "nightly", "a", "failure", 0, &kept, &err),
+                     0);
+    assert_int_equal(kept, 1);
 }
 
 static void test_troubles(void **state)
@@ -184,6 +210,7 @@ int main(void)
         ROW(test_what_cannot_pass_is_given_up_at_once),
         ROW(test_knows_when_a_target_was_told),
         ROW(test_is_bounded),
+        ROW(test_the_last_of_each_kind_is_kept),
         ROW(test_troubles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

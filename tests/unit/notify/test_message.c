@@ -91,6 +91,15 @@ static void test_uuid_of_a_run(void **state)
     assert_string_not_equal(one, other);
     assert_int_equal(strspn(one, "0123456789abcdef-"), NOTIFY_UUID_MAX - 1);
     assert_int_equal(one[14], '8');
+    end = an_event(NOTIFY_FAILURE);
+    event.due_us = end.due_us = AT_US;
+    end.run_id = "20261129T021000Z-abcdef"; /* the second try */
+    assert_int_equal(notify_run_uuid(&event, one, NULL), 0);
+    assert_int_equal(notify_run_uuid(&end, same, NULL), 0);
+    end.due_us += US_PER_HOUR;
+    assert_int_equal(notify_run_uuid(&end, other, NULL), 0);
+    assert_string_equal(one, same);
+    assert_string_not_equal(one, other);
     assert_non_null(strchr("89ab", one[19]));
 }
 

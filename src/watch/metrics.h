@@ -104,9 +104,9 @@ enum metric_source {
       "Attempts beyond the first.")                                                                \
     X(JOB_STORED, "job_stored_bytes_total", METRIC_COUNTER, FROM_JOURNAL, "cluster job_name",      \
       "Bytes stored by all runs.")                                                                 \
-    X(NOTICES_PENDING, "notices_pending", METRIC_GAUGE, FROM_JOURNAL, "cluster",                   \
+    X(NOTICES_PENDING, "notifications_pending", METRIC_GAUGE, FROM_JOURNAL, "cluster",                   \
       "Notifications that nobody has taken yet.")                                                  \
-    X(NOTICES_FAILED, "notices_failed", METRIC_GAUGE, FROM_JOURNAL, "cluster",                     \
+    X(NOTICES_FAILED, "notifications_failed", METRIC_GAUGE, FROM_JOURNAL, "cluster",                     \
       "Notifications that were given up, of those still on record.")                               \
     X(FACTS_UP, "facts_up", METRIC_GAUGE, FROM_GATHERING, "cluster source",                        \
       "1 when the last gathering could read that source (repository, server, wal, audit), 0 when " \

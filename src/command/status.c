@@ -9,6 +9,7 @@
 #include "command/commands.h"
 #include "command/opened.h"
 #include "watch/job_state.h"
+#include "watch/untold.h"
 #include "work/zones.h"
 
 struct status {
@@ -120,7 +121,7 @@ static int add_policy(struct status *status, const struct policy *policy, struct
         if (!rc && json_array_append_new(status->jobs, job_json(policy, job, &state)))
             rc = error_no_memory(err);
     }
-    return rc;
+    return rc ? rc : untold_alarm(status->journal, policy, status->now_us, add_alarm, status, err);
 }
 
 /* -- the whole ------------------------------------------------------------------------------- */

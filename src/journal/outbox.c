@@ -5,7 +5,10 @@
 
 #include "journal/database.h"
 
-#define COLUMNS "id, cluster, job, target, kind, created_us, next_us, attempts, error, event"
+#define COLUMNS_NO_EVENT                                                    \
+    "id, cluster, job, target, kind, created_us, next_us, attempts, error," \
+    " state = 'failed'"
+#define COLUMNS COLUMNS_NO_EVENT ", event"
 
 /* -- putting down --------------------------------------------------------------------------- */
 
@@ -73,19 +76,25 @@ void outbox_notice_clear(struct outbox_notice *notice)
     notice->event = NULL;
 }
 
-static int fill(struct statement *query, struct outbox_notice *notice, struct error *err)
+static void fill_but_event(struct statement *query, struct outbox_notice *notice)
 {
-    const unsigned char *event = sqlite3_column_text(query->handle, 9);
     *notice = (struct outbox_notice){.id = database_integer(query, 0),
                                      .created_us = database_integer(query, 5),
                                      .next_us = database_integer(query, 6),
                                      .attempts = (int)database_integer(query, 7),
-                                     .event = strdup(event ? (const char *)event : "")};
+                                     .is_given_up = database_integer(query, 9) == 1};
     database_text(query, 1, notice->cluster, sizeof(notice->cluster));
     database_text(query, 2, notice->job, sizeof(notice->job));
     database_text(query, 3, notice->target, sizeof(notice->target));
     database_text(query, 4, notice->kind, sizeof(notice->kind));
     database_text(query, 8, notice->last_error, sizeof(notice->last_error));
+}
+
+static int fill(struct statement *query, struct outbox_notice *notice, struct error *err)
+{
+    const unsigned char *event = sqlite3_column_text(query->handle, 10);
+    fill_but_event(query, notice);
+    notice->event = strdup(event ? (const char *)event : "");
     return notice->event ? 0 : error_no_memory(err);
 }
 
@@ -195,6 +204,28 @@ int outbox_count_since(struct journal *journal, const char *cluster, const char 
                             " AND target = ? AND kind = ? AND created_us >= ?",
                             "tttti", cluster, job, target, kind, from_us);
     return rc ? rc : fetch(journal, query, ret_count, err);
+}
+
+int outbox_each_end(struct journal *journal, const char *cluster, outbox_visitor visit,
+                    void *context, struct error *err)
+{
+    _cleanup_(statement_freep) struct statement *query = NULL;
+    bool has_row = false;
+    if (journal->version < DATABASE_VERSION_OUTBOX)
+        return 0;
+    int rc = database_query(journal, &query, err,
+                            "SELECT " COLUMNS_NO_EVENT " FROM notices WHERE id IN (SELECT min(id)"
+                            " FROM notices WHERE cluster = ?1 AND state = 'pending'"
+                            " GROUP BY target) OR (state = 'failed' AND id IN (SELECT max(id)"
+                            " FROM notices WHERE cluster = ?1 AND state <> 'pending'"
+                            " GROUP BY target)) ORDER BY id DESC",
+                            "t", cluster);
+    while (!rc && !(rc = database_step(journal, query, &has_row, err)) && has_row) {
+        struct outbox_notice notice;
+        fill_but_event(query, &notice);
+        visit(&notice, context);
+    }
+    return rc;
 }
 
 int outbox_counts(struct journal *journal, const char *cluster, struct outbox_counts *ret_counts,

@@ -39,6 +39,7 @@ struct outbox_notice {
     char kind[OUTBOX_WORD_MAX];                            /* of the event: "failure" */
     int64_t created_us, next_us;
     int attempts; /* tries that failed */
+    bool is_given_up;
     char last_error[OUTBOX_ERROR_MAX];
     char *event; /* JSON (notify/event.h); owned */
 };
@@ -78,6 +79,12 @@ int outbox_last(struct journal *journal, const char *cluster, const char *job, c
 int outbox_count_since(struct journal *journal, const char *cluster, const char *job,
                        const char *target, const char *kind, int64_t from_us, int64_t *ret_count,
                        struct error *err);
+
+/* Of each target the message whose turn it is, and then the last that was settled if that was
+ * given up: what shows whether the target can be told now. The events themselves are left out. */
+typedef void (*outbox_visitor)(const struct outbox_notice *notice, void *context);
+int outbox_each_end(struct journal *journal, const char *cluster, outbox_visitor visit,
+                    void *context, struct error *err);
 
 /* NULL: of all clusters. */
 int outbox_counts(struct journal *journal, const char *cluster, struct outbox_counts *ret_counts,

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "journal/outbox.h"
+#include "watch/untold.h"
 #include "work/zones.h"
 
 struct alarm_counts {
@@ -142,6 +143,8 @@ static int collect_policy(struct known *known, const struct policy *policy, stru
         if (!rc)
             collect_job(&state, known->totals, samples);
     }
+    if (!rc)
+        rc = untold_alarm(known->journal, policy, known->now_us, count_alarm, &known->alarms, err);
     return rc;
 }
 
@@ -160,7 +163,7 @@ int collect_jobs(struct journal *journal, const struct policy *const *policies, 
     _cleanup_(known_clear) struct known known = {
         .journal = journal,
         .totals = json_object(),
-        .alarms = {.kinds = {"failing", "missed", "stale", "paused", "daemon"}},
+        .alarms = {.kinds = {"failing", "missed", "stale", "paused", "untold", "daemon"}},
         .now_us = now_us};
     int rc = job_runs_read(journal, &known.running, err);
     if (!rc && journal)

@@ -46,7 +46,7 @@ struct job_state {
 
 struct job_alarm {
     const char *cluster, *job; /* NULL where it is of no cluster or no job */
-    const char *what;          /* "failing", "missed", "stale", "paused", "daemon" */
+    const char *what;          /* "failing", "missed", "stale", "paused", "untold", "daemon" */
     const char *text;
 };
 

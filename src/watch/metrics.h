@@ -64,7 +64,7 @@ enum metric_source {
     X(JOURNAL_UP, "journal_up", METRIC_GAUGE, FROM_JOURNAL, "",                                    \
       "1 while the journal can be read, and the daemon can write it; 0 while not.")                \
     X(ALARMS, "alarms", METRIC_GAUGE, FROM_JOURNAL, "kind",                                        \
-      "Alarms of `pgcairn status`: failing, missed, stale, paused, daemon.")                       \
+      "Alarms of `pgcairn status`: failing, missed, stale, paused, untold, daemon.")               \
     X(JOB_INFO, "job_info", METRIC_GAUGE, FROM_JOURNAL, "cluster job_name type schedule",          \
       "1, with the type and the schedule of each job of the policies.")                            \
     X(JOB_LAST_SUCCESS, "job_last_success_timestamp_seconds", METRIC_GAUGE, FROM_JOURNAL,          \
@@ -104,9 +104,9 @@ enum metric_source {
       "Attempts beyond the first.")                                                                \
     X(JOB_STORED, "job_stored_bytes_total", METRIC_COUNTER, FROM_JOURNAL, "cluster job_name",      \
       "Bytes stored by all runs.")                                                                 \
-    X(NOTICES_PENDING, "notifications_pending", METRIC_GAUGE, FROM_JOURNAL, "cluster",                   \
+    X(NOTICES_PENDING, "notifications_pending", METRIC_GAUGE, FROM_JOURNAL, "cluster",             \
       "Notifications that nobody has taken yet.")                                                  \
-    X(NOTICES_FAILED, "notifications_failed", METRIC_GAUGE, FROM_JOURNAL, "cluster",                     \
+    X(NOTICES_FAILED, "notifications_failed", METRIC_GAUGE, FROM_JOURNAL, "cluster",               \
       "Notifications that were given up, of those still on record.")                               \
     X(FACTS_UP, "facts_up", METRIC_GAUGE, FROM_GATHERING, "cluster source",                        \
       "1 when the last gathering could read that source (repository, server, wal, audit), 0 when " \

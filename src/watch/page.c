@@ -8,6 +8,7 @@
 #include "report/report.h"
 #include "report/timeline.h"
 #include "watch/job_state.h"
+#include "watch/untold.h"
 #include "work/zones.h"
 
 static const char STYLE[] =
@@ -153,8 +154,10 @@ static int add_alarm(const struct job_alarm *alarm, void *context, struct error 
     if (alarm->cluster) {
         add(page, "<b>");
         add_escaped(page, alarm->cluster);
-        add(page, "/");
-        add_escaped(page, alarm->job);
+        if (alarm->job) {
+            add(page, "/");
+            add_escaped(page, alarm->job);
+        }
         add(page, "</b> ");
     }
     add_escaped(page, alarm->text);
@@ -229,6 +232,9 @@ static int add_alarms(struct page *page, struct error *err)
                     "what was loaded before stays in force; pgcairn policy check shows them");
     for (size_t i = 0; i < page->view->count && !rc; i++) {
         rc = add_job_alarms(page, page->view->policies[i], err);
+        if (!rc)
+            rc = untold_alarm(page->journal, page->view->policies[i], page->now_us, add_alarm, page,
+                              err);
         add_cluster_alarms(page, &page->view->clusters[i]);
         add_audit_alarm(page, &page->view->clusters[i]);
     }

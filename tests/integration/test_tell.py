@@ -146,3 +146,34 @@ def test_a_policy_that_cannot_be_read_is_told(workspace, database, http):
     event, = told(http)
     assert (event["event"], event["cluster"], event["job"]) == ("policy", "demo", "")
     assert "cluster" in event["cause"] and f"{ws.policy_file}:" in event["cause"] and "policy check" in event["cure"]
+
+
+def test_that_nobody_can_be_told_is_an_alarm(workspace, database, http):
+    """Of a receiver that refuses for good, and of one that can't be reached and is tried again."""
+    http.answers, http.reply = [410], b"gone"
+    ws = telling(workspace, database, [{"webhook": http.url("/hook"), "on": ["success"]}], "* * * * * *")
+
+    def alarms():
+        return [(a["cluster"], a["job"], a["text"]) for a in ws.run("status", json=True).json["alarms"] if a["what"] == "untold"]
+
+    def metrics():
+        lines = ws.run("metrics").out.splitlines()
+        return {w: float(line.split()[-1]) for line in lines for w in ("notifications_pending", "notifications_failed", 'alarms{kind="untold"}')
+                if line.startswith(f"pgcairn_{w}")}
+
+    assert alarms() == [] and metrics().get('alarms{kind="untold"}', 0) == 0
+    with ws.start("daemon") as daemon:
+        wait_until(alarms, 20, "the alarm of what was given up")
+        (cluster, job_name, text), = alarms()
+        assert (cluster, job_name) == ("demo", None) and f"webhook http://localhost:{http.port}/***" in text
+        assert "not tried again" in text and "answered 410" in text
+        assert metrics()["notifications_failed"] >= 1 and metrics()['alarms{kind="untold"}'] == 1
+        assert "ALARM demo: webhook" in ws.run("status").out
+        http.answers = [503]
+        wait_until(lambda: "answered 503" in (alarms() or [("", "", "")])[0][2], 20, "the alarm of what waits")
+        assert metrics()["notifications_pending"] >= 1
+        stop(daemon)
+    http.answers = [200]
+    age(ws, notices_next_us=1)
+    ws.run("notify", "demo", "--pending")
+    assert alarms() == [] and metrics()["notifications_pending"] == 0

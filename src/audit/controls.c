@@ -89,6 +89,8 @@ const struct audit_control audit_controls[] = {
      "CC8.1", "A.8.32 A.8.9", "have a job of type audit run daily: each records the policy's hash", audit_policy_changes},
     {"SCH-4", "schedule", AUDIT_MEDIUM, false, "jobs that leave no backup run and end well too",
      "A1.2 CC7.2", "A.8.13", "see why with pgcairn status", audit_other_jobs},
+    {"SCH-5", "schedule", AUDIT_MEDIUM, false, "failures are told to somebody",
+     "CC7.2 CC7.3 CC7.4", "A.8.16 A.6.8", "give the policy a section notify: (pgcairn reference notify), and try it with pgcairn notify CLUSTER --test", audit_failures_told},
 
     {"MNT-1", "maintenance", AUDIT_CRITICAL, false, "no database comes near the wraparound of transaction ids",
      "A1.1", "A.8.6", "VACUUM (FREEZE) that database; see what holds it back (MNT-3)", audit_wraparound},

@@ -111,6 +111,7 @@ AUDIT_CONTROL(audit_daemon);
 AUDIT_CONTROL(audit_clocks);
 AUDIT_CONTROL(audit_policy_changes);
 AUDIT_CONTROL(audit_other_jobs);
+AUDIT_CONTROL(audit_failures_told);
 AUDIT_CONTROL(audit_wraparound);
 AUDIT_CONTROL(audit_invalid_indexes);
 AUDIT_CONTROL(audit_xmin_holders);

@@ -178,3 +178,38 @@ AUDIT_CONTROL(audit_other_jobs)
             judge_job(judging, &policy->jobs[i]);
     return 0;
 }
+
+static bool is_told(const struct policy *policy, const struct policy_job *job)
+{
+    for (size_t i = 0; i < policy->notify_count; i++)
+        if (policy_notify_wants(&policy->notify[i], NOTIFY_FAILURE, job->name))
+            return true;
+    return false;
+}
+
+/* By the policy alone: that a message arrives shows only its receiver. */
+AUDIT_CONTROL(audit_failures_told)
+{
+    (void)err;
+    const struct policy *policy = judging->policy;
+    size_t told = 0, untold = 0;
+    for (size_t i = 0; i < policy->job_count; i++)
+        if (policy->jobs[i].schedule)
+            *(is_told(policy, &policy->jobs[i]) ? &told : &untold) += 1;
+    audit_require(judging, policy->notify_count ? policy->notify[0].line : 0,
+                  "an entry of notify: that is told of failure, for each scheduled job");
+    for (size_t i = 0; i < policy->notify_count; i++)
+        if (policy->notify[i].on & NOTIFY_ON(NOTIFY_FAILURE))
+            audit_point(judging, "%s", policy->notify[i].shown);
+    if (told + untold == 0)
+        audit_say(judging, AUDIT_SKIP, "no job has a schedule");
+    else if (told == 0)
+        audit_say(judging, AUDIT_WARN, "nobody is told when a job fails");
+    else if (untold == 0)
+        audit_say(judging, AUDIT_PASS, "of all %zu scheduled jobs", told);
+    for (size_t i = 0; i < policy->job_count && told > 0 && untold > 0; i++)
+        if (policy->jobs[i].schedule && !is_told(policy, &policy->jobs[i]))
+            audit_say(judging, AUDIT_WARN, "%s: nobody is told when it fails",
+                      policy->jobs[i].name);
+    return 0;
+}

@@ -774,6 +774,8 @@ static void old_collation(struct world *world)
     WORLD_HEAD "repository: {url: s3://bucket/p, s3: {region: x, endpoint: " \
                "\"https://localhost:9000\"}}\n" WORLD_JOBS WORLD_AUDIT
 
+#define TELLS(more) WORLD_FOLDER "notify: [{webhook: \"https://a.example/x\"" more "}]\n"
+
 static void nothing_is_there(struct world *world)
 {
     facts_clear(&world->facts.facts);
@@ -982,6 +984,10 @@ static const struct {
     /* The others speak; of what is left to another there is nothing to say against. */
     {"SCH-4", AUDIT_PASS, "wal: done 1h ago; tidy: done 5d 5h ago", prune_left, NULL},
     {"SCH-4", AUDIT_FAIL, "prune: last ran 2d 4h ago", prune_late, NULL},
+    {"SCH-5", AUDIT_PASS, "of all 6 scheduled jobs", nothing, TELLS("")},
+    {"SCH-5", AUDIT_WARN, "wal: nobody is told when it fails", nothing, TELLS(", job: [nightly]")},
+    {"SCH-5", AUDIT_WARN, "nobody is told when a job fails", nothing, TELLS(", on: [success]")},
+    {"SCH-5", AUDIT_WARN, "nobody is told when a job fails", nothing, NULL},
     {"MNT-1", AUDIT_PASS, "app: 0% of the way", nothing, NULL},
     {"MNT-1", AUDIT_WARN, "app: 13% of the way", freeze_late, NULL},
     {"MNT-1", AUDIT_FAIL, "app: 74% of the way", wraparound, NULL},
@@ -994,8 +1000,8 @@ static const struct {
 };
 
 /* The gravest that these can say: they are advice. */
-static const char *const ADVICE[] = {"RET-4", "INT-6", "RST-3", "ACC-3", "ACC-5",
-                                     "COV-4", "SCH-3", "MNT-2", "MNT-3", "MNT-4"};
+static const char *const ADVICE[] = {"RET-4", "INT-6", "RST-3", "ACC-3", "ACC-5", "COV-4",
+                                     "SCH-3", "SCH-5", "MNT-2", "MNT-3", "MNT-4"};
 
 static void test_rows(void **state)
 {

@@ -45,6 +45,7 @@ int daemon_run(const struct daemon_options *options, struct error *err)
         systemd_notify("READY=1");
         if (daemon.roster->bad_files > 0)
             tell_bad_policy(&daemon, daemon.roster->bad_why);
+        tell_unseen(&daemon);
         for (look(&daemon); !daemon.is_ended; look(&daemon)) {
             arm_timers(&daemon);
             wait_for_events(&daemon);

@@ -99,6 +99,7 @@ void receivers_clear(struct daemon *daemon);
 /* tell.c. A run, with names, due instant and outcome, that is not tried again; one that will be;
  * one that begins; files of policies that can't be used. */
 void tell_settled(struct daemon *daemon, const struct journal_run *run);
+void tell_unseen(struct daemon *daemon); /* what ended while there was no daemon */
 void tell_retry(struct daemon *daemon, const struct journal_run *run, int64_t delay_us);
 void tell_started(struct daemon *daemon, const struct task *task);
 void tell_bad_policy(struct daemon *daemon, const char *why);

@@ -11,6 +11,8 @@
 
 enum { HOST_TEXT_MAX = 256 };
 
+#define SEEN \
+    "seen" /* since when all that ended of a job was told: no trouble, but kept beside them */
 #define STALE_EVERY_US US_PER_MINUTE
 #define AFTER_FAILURE_US US_PER_MINUTE /* a notifier that could not even begin */
 
@@ -168,12 +170,10 @@ static bool is_trouble(const struct journal_run *run)
     return false;
 }
 
-void tell_settled(struct daemon *daemon, const struct journal_run *run)
+static void tell_outcome(struct daemon *daemon, const struct policy *policy,
+                         const struct journal_run *run)
 {
-    const struct policy *policy = policy_of(daemon, run->cluster);
     struct notify_event event = event_of(daemon, NOTIFY_FAILURE, run);
-    if (!policy || policy->notify_count == 0)
-        return;
     if (journal_is_done(run)) {
         tell_success(daemon, policy, run);
         return;
@@ -186,6 +186,78 @@ void tell_settled(struct daemon *daemon, const struct journal_run *run)
     if (!is_failure)
         event.kind = NOTIFY_MISSED;
     tell_trouble(daemon, policy, &event);
+}
+
+static int note_seen(struct daemon *daemon, const struct journal_run *run, struct error *err)
+{
+    int64_t since_us;
+    bool was_open;
+    int rc = trouble_close(daemon->journal, run->cluster, run->job, SEEN, &was_open, err);
+    return rc ? rc
+              : trouble_open(daemon->journal, run->cluster, run->job, SEEN, daemon_now_us(daemon),
+                             &since_us, err);
+}
+
+/* All targets, or after a crash none: then the next start tells it. */
+void tell_settled(struct daemon *daemon, const struct journal_run *run)
+{
+    const struct policy *policy = policy_of(daemon, run->cluster);
+    struct error err = ERROR_NONE;
+    if (!policy || policy->notify_count == 0)
+        return;
+    int rc = outbox_begin(daemon->journal, &err);
+    if (rc) {
+        say_error(run->cluster, NULL, "people can't be told, for the journal fails", &err);
+        return;
+    }
+    tell_outcome(daemon, policy, run);
+    rc = note_seen(daemon, run, &err);
+    rc = outbox_end(daemon->journal, rc, &err);
+    if (rc)
+        say_error(run->cluster, NULL, NULL, &err);
+}
+
+/* The last run of the job that ended by itself. */
+static int last_ended(struct daemon *daemon, const struct roster_job *job,
+                      struct journal_run *ret_run, struct error *err)
+{
+    static const enum journal_outcome OUTCOMES[] = {OUTCOME_DONE, OUTCOME_FAILED};
+    struct journal_run last = {.ended_us = INSTANT_NONE};
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(OUTCOMES) && !rc; i++) {
+        struct journal_run run;
+        bool found = false;
+        rc = journal_last(daemon->journal, job->owner->policy->cluster, job->job->name, OUTCOMES[i],
+                          &found, &run, err);
+        if (!rc && found && (last.ended_us == INSTANT_NONE || run.ended_us > last.ended_us))
+            last = run;
+    }
+    if (!rc)
+        *ret_run = last;
+    return rc;
+}
+
+/* Runs outlive a daemon that is killed, and write down themselves how they ended. Of a job that is
+ * seen for the first time there is nothing to tell. */
+void tell_unseen(struct daemon *daemon)
+{
+    for (size_t i = 0; i < daemon->roster->job_count; i++) {
+        const struct roster_job *job = &daemon->roster->jobs[i];
+        const struct policy *policy = job->owner->policy;
+        struct journal_run run;
+        struct error err = ERROR_NONE;
+        int64_t seen_us;
+        if (policy->notify_count == 0)
+            continue;
+        int rc = trouble_open(daemon->journal, policy->cluster, job->job->name, SEEN,
+                              daemon_now_us(daemon), &seen_us, &err);
+        if (!rc)
+            rc = last_ended(daemon, job, &run, &err);
+        if (rc)
+            say_error(job->identity, NULL, NULL, &err);
+        else if (run.ended_us > seen_us && run.due_us != INSTANT_NONE)
+            tell_settled(daemon, &run);
+    }
 }
 
 void tell_retry(struct daemon *daemon, const struct journal_run *run, int64_t delay_us)

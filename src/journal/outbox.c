@@ -47,11 +47,22 @@ static int drop_old(struct journal *journal, const char *cluster, const char *ta
                              now_us - 4 * OUTBOX_AGE_US);
 }
 
+int outbox_begin(struct journal *journal, struct error *err)
+{
+    return database_begin(journal, err);
+}
+
+int outbox_end(struct journal *journal, int rc, struct error *err)
+{
+    return database_end(journal, rc, err);
+}
+
 int outbox_add(struct journal *journal, const char *cluster, const char *job, const char *target,
                const char *kind, const char *event_json, int64_t now_us, struct error *err)
 {
     int64_t pending = 0;
-    int rc = database_begin(journal, err);
+    bool is_alone = sqlite3_get_autocommit(journal->db) != 0;
+    int rc = is_alone ? database_begin(journal, err) : 0;
     if (rc)
         return rc;
     rc = count_rows(journal, cluster, target, &pending, err);
@@ -65,7 +76,7 @@ int outbox_add(struct journal *journal, const char *cluster, const char *job, co
                           is_full ? "too many wait for this target already" : "", event_json);
     if (!rc)
         rc = drop_old(journal, cluster, target, now_us, err);
-    return database_end(journal, rc, err);
+    return is_alone ? database_end(journal, rc, err) : rc;
 }
 
 /* -- delivering ----------------------------------------------------------------------------- */

@@ -51,6 +51,11 @@ struct outbox_counts {
     char last_error[OUTBOX_ERROR_MAX]; /* of the newest try that failed and was not made good */
 };
 
+/* What is put down between them is on record whole, or, with an rc or after a crash, not at all.
+ * end returns rc, or why it could not be written. */
+int outbox_begin(struct journal *journal, struct error *err);
+int outbox_end(struct journal *journal, int rc, struct error *err);
+
 /* Adds one that is due at once. */
 int outbox_add(struct journal *journal, const char *cluster, const char *job, const char *target,
                const char *kind, const char *event_json, int64_t now_us, struct error *err);

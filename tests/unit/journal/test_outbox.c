@@ -184,6 +184,53 @@ static void test_the_last_of_each_kind_is_kept(void **state)
     assert_int_equal(kept, 1);
 }
 
+static void note_end(const struct outbox_notice *notice, void *context)
+{
+    char *text = context;
+    size_t length = strlen(text);
+    snprintf(text + length, 200 - length, "%s:%s%s ", notice->target, notice->kind,
+             notice->is_given_up ? "!" : "");
+}
+
+/* What waits, and the last that was settled where it was given up. */
+static void test_shows_what_is_not_told(void **state)
+{
+    char ends[200] = "";
+    struct outbox_notice notice;
+    int64_t next_us;
+    (void)state;
+    add("shop", "a", "failure", NOW_US);
+    add("shop", "b", "failure", NOW_US);
+    due("shop", NOW_US, &notice, "a:failure b:failure ");
+    assert_int_equal(outbox_failed(journal, &notice, false, "410", NOW_US, &next_us, &err), 0);
+    add("shop", "a", "recovery", NOW_US + 1);
+    assert_int_equal(outbox_each_end(journal, "shop", note_end, ends, &err), 0);
+    assert_string_equal(ends, "a:recovery b:failure a:failure! ");
+    ends[0] = '\0';
+    assert_int_equal(outbox_each_end(journal, "other", note_end, ends, &err), 0);
+    assert_string_equal(ends, "");
+}
+
+static void test_is_put_down_whole_or_not_at_all(void **state)
+{
+    int64_t since_us = 0;
+    bool was_open = true;
+    (void)state;
+    assert_int_equal(outbox_begin(journal, &err), 0);
+    add("shop", "a", "failure", NOW_US);
+    add("shop", "b", "failure", NOW_US);
+    assert_int_equal(trouble_open(journal, "shop", "nightly", "seen", NOW_US, &since_us, &err), 0);
+    assert_int_equal(outbox_end(journal, ERR_FAILED, &err), ERR_FAILED);
+    assert_int_equal(counts_of("shop").pending, 0);
+    assert_int_equal(trouble_close(journal, "shop", "nightly", "seen", &was_open, &err), 0);
+    assert_false(was_open);
+    assert_int_equal(outbox_begin(journal, &err), 0);
+    add("shop", "a", "failure", NOW_US);
+    add("shop", "b", "failure", NOW_US);
+    assert_int_equal(outbox_end(journal, 0, &err), 0);
+    assert_int_equal(counts_of("shop").pending, 2);
+}
+
 static void test_troubles(void **state)
 {
     int64_t since_us = 0;
@@ -211,6 +258,8 @@ int main(void)
         ROW(test_knows_when_a_target_was_told),
         ROW(test_is_bounded),
         ROW(test_the_last_of_each_kind_is_kept),
+        ROW(test_shows_what_is_not_told),
+        ROW(test_is_put_down_whole_or_not_at_all),
         ROW(test_troubles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

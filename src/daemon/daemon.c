@@ -187,9 +187,9 @@ static void beat(struct daemon *daemon, int64_t boot_us)
         boot_us - daemon->heartbeat_boot_us < DAEMON_SLEEP_US - US_PER_SECOND)
         return;
     daemon->heartbeat_boot_us = boot_us;
-    daemon->journal_fails = journal_heartbeat(daemon->journal, daemon->started_us, &err) != 0;
-    if (daemon->journal_fails)
-        say_error(NULL, NULL, NULL, &err);
+    int rc = journal_heartbeat(daemon->journal, daemon->started_us, &err);
+    daemon_journal_wrote(daemon, NULL, NULL, NULL, rc, &err);
+    daemon->journal_fails = rc != 0;
 }
 
 static void tell_status(struct daemon *daemon)

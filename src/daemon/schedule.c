@@ -33,8 +33,7 @@ static void record_skip(struct daemon *daemon, const struct roster_job *job, int
         snprintf(run.message, sizeof(run.message), "%s", why);
         rc = journal_finish(daemon->journal, &run, &err);
     }
-    if (rc)
-        say_error(job->identity, NULL, "the skip is not in the journal", &err);
+    daemon_journal_wrote(daemon, job->identity, NULL, "the skip is not in the journal", rc, &err);
     run.outcome = OUTCOME_SKIPPED;
     snprintf(run.message, sizeof(run.message), "%s", why);
     if (rc || claimed) {
@@ -52,15 +51,17 @@ static void claim(struct daemon *daemon, const struct roster_job *job, int64_t d
     char due[INSTANT_TEXT_MAX];
     bool claimed = false;
     instant_format(due_us, due);
-    if (journal_claim(daemon->journal, &run, &claimed, &err)) {
-        say_error(job->identity, NULL, "runs without a claim, for the journal fails", &err);
+    int rc = journal_claim(daemon->journal, &run, &claimed, &err);
+    daemon_journal_wrote(daemon, job->identity, NULL, "runs without a claim, for the journal fails",
+                         rc, &err);
+    if (rc) {
         run.run_id[0] = '\0';
     } else if (!claimed) {
         say(LOG_INFO, job->identity, NULL, "due %s not again: run %s is %s", due, run.run_id,
             journal_outcome_name(run.outcome));
         return;
     }
-    int rc = task_new_run(job, due_us, attempt, &task, &err);
+    rc = task_new_run(job, due_us, attempt, &task, &err);
     if (!rc) {
         snprintf(task->run_id, sizeof(task->run_id), "%s", run.run_id);
         task->ready_us = daemon_now_us(daemon);
@@ -152,9 +153,9 @@ static void settle_up_to(struct daemon *daemon, struct roster_job *job, int64_t 
 {
     struct error err = ERROR_NONE;
     roster_job_account(job, due_us);
-    if (journal_account(daemon->journal, job->owner->policy->cluster, job->job->name, job->schedule,
-                        due_us, &err))
-        say_error(job->identity, NULL, NULL, &err);
+    int rc = journal_account(daemon->journal, job->owner->policy->cluster, job->job->name,
+                             job->schedule, due_us, &err);
+    daemon_journal_wrote(daemon, job->identity, NULL, NULL, rc, &err);
 }
 
 static void look_at(struct daemon *daemon, struct roster_job *job, int64_t now_us)

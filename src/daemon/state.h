@@ -36,6 +36,7 @@ struct daemon {
     size_t receiver_count;
     struct watching *watching;       /* NULL: nobody looks */
     bool journal_fails;              /* the last heartbeat could not be written */
+    int journal_code;                /* why it can't be written, as was said; 0: it can */
     struct journal_run *interrupted; /* found at the start; until the first look has been */
     size_t interrupted_count;
     struct telling *telling; /* NULL: nobody was told yet */
@@ -50,6 +51,11 @@ struct daemon {
 
 int64_t daemon_now_us(const struct daemon *daemon);
 int64_t daemon_boot_us(const struct daemon *daemon);
+
+/* What became of a write to the journal, rc as err->code: a cause that lasts is said once, and when
+ * it is over. Runs are begun all the same. subject, run_id and what as in say_error(). */
+void daemon_journal_wrote(struct daemon *daemon, const char *subject, const char *run_id,
+                          const char *what, int rc, struct error *err);
 
 /* turn.c; they need options, world, roster and journal */
 /* Before the first look: runs of an earlier daemon that were interrupted, or live. */

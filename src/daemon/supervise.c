@@ -76,8 +76,10 @@ static void find_outcome(struct daemon *daemon, const struct task *task,
                  strsignal(status->signal));
     else if (code != 0)
         snprintf(run->message, sizeof(run->message), "%s", task->last_line);
-    if (task->run_id[0] && journal_finish(daemon->journal, run, &err))
-        say_error(task->identity, task->run_id, "the outcome is not in the journal", &err);
+    if (task->run_id[0])
+        daemon_journal_wrote(daemon, task->identity, task->run_id,
+                             "the outcome is not in the journal",
+                             journal_finish(daemon->journal, run, &err), &err);
 }
 
 static void say_outcome(const struct daemon *daemon, const struct task *task,

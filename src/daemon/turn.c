@@ -11,6 +11,23 @@ int64_t daemon_boot_us(const struct daemon *daemon)
     return daemon->world.boot_us(daemon->world.context);
 }
 
+void daemon_journal_wrote(struct daemon *daemon, const char *subject, const char *run_id,
+                          const char *what, int rc, struct error *err)
+{
+    if (!rc && daemon->journal_code)
+        say(LOG_INFO, NULL, NULL, "the journal is written again");
+    if (rc && rc == daemon->journal_code)
+        say(LOG_DEBUG, subject, run_id, "%s%s%s", what ? what : "", what ? ": " : "", err->message);
+    if (rc && rc != daemon->journal_code) {
+        if (!err->hint[0])
+            error_hint(err, rc == ERR_NO_SPACE
+                                ? "make room on its disk; until then runs begin without a record"
+                                : "until it can be written runs begin without a record");
+        say_error(subject, run_id, what, err);
+    }
+    daemon->journal_code = rc;
+}
+
 static int say_recovered(const struct journal_run *run, void *context, struct error *err)
 {
     struct daemon *daemon = context;

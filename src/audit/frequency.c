@@ -1,4 +1,5 @@
 /* FRQ: did the backups come when they were due? */
+#include <stdio.h>
 #include <string.h>
 
 #include "audit/judging.h"
@@ -92,11 +93,28 @@ AUDIT_CONTROL(audit_newest_age)
 
 /* -- missed -------------------------------------------------------------------------------- */
 
+/* Whether a row stands for several due instants and this is one of them: the daemon writes "WHY: N
+ * due from FIRST to LAST ..." for those that it skipped together. */
+static bool stands_for(const struct facts_run *run, int64_t due_us)
+{
+    static const char FROM[] = " due from ";
+    char first[INSTANT_TEXT_MAX] = "", last[INSTANT_TEXT_MAX] = "";
+    int64_t first_us, last_us;
+    bool has_offset;
+    const char *from = strstr(run->message, FROM);
+    return from && strcmp(run->outcome, "skipped") == 0 &&
+           sscanf(from + strlen(FROM), "%39s to %39s", first, last) == 2 &&
+           instant_parse(first, &first_us, &has_offset, NULL) == 0 &&
+           instant_parse(last, &last_us, &has_offset, NULL) == 0 && first_us <= due_us &&
+           due_us <= last_us;
+}
+
 /* Why nothing came of a due instant, as far as the journal knows. */
 static void describe_cause(const struct audit_judging *judging, const struct policy_job *job,
                            int64_t due_us, char *text, size_t size)
 {
     const struct facts_audit *facts = judging->facts;
+    bool has_own = false;
     snprintf(text, size, "%s", facts->has_journal ? "no run on record" : "");
     if (judging->is_period) {
         text[0] = '\0';
@@ -104,9 +122,14 @@ static void describe_cause(const struct audit_judging *judging, const struct pol
     }
     for (size_t i = 0; i < facts->run_count; i++) {
         const struct facts_run *run = &facts->runs[i];
-        if (run->due_us == due_us && strcmp(run->job, job->name) == 0)
-            snprintf(text, size, "its run: %s%s%.80s", run->outcome, *run->message ? ": " : "",
-                     run->message);
+        if (strcmp(run->job, job->name) != 0)
+            continue;
+        if (run->due_us == due_us)
+            has_own = true;
+        else if (has_own || !stands_for(run, due_us))
+            continue;
+        snprintf(text, size, "its run: %s%s%.80s", run->outcome, *run->message ? ": " : "",
+                 run->message);
     }
 }
 

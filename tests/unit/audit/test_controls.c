@@ -115,6 +115,26 @@ static void lost_amid(struct world *world)
     lose(world, "b2");
 }
 
+/* One row for three. */
+static void denied_amid(struct world *world)
+{
+    lose(world, "b2");
+    world_run(&world->facts, "nightly", "dump", "2026-11-19T02:00:00Z", "skipped",
+              "denied: 3 due from 2026-11-17T02:00:00Z to 2026-11-19T02:00:00Z in the window x");
+    world_run(&world->facts, "nightly", "dump", "2026-11-14T02:00:00Z", "skipped",
+              "missed: 2 due from 2026-11-13T02:00:00Z to 2026-11-14T02:00:00Z and others");
+}
+
+/* A row of its own tells more. */
+static void paused_amid(struct world *world)
+{
+    lose(world, "b2");
+    world_run(&world->facts, "nightly", "dump", "2026-11-18T02:00:00Z", "skipped",
+              "paused by ann: a migration");
+    world_run(&world->facts, "nightly", "dump", "2026-11-19T02:00:00Z", "skipped",
+              "missed: 3 due from 2026-11-17T02:00:00Z to 2026-11-19T02:00:00Z and others");
+}
+
 /* After the next due instant, by a machine that took over, and for that one. */
 static void made_late(struct world *world)
 {
@@ -829,6 +849,12 @@ static const struct {
     {"FRQ-2", AUDIT_PASS, "nightly: 30 of 30 came", nothing, NULL},
     {"FRQ-2", AUDIT_PASS, "nightly: 30 of 30 came", deleted_amid, NULL},
     {"FRQ-2", AUDIT_FAIL, "nightly: 2026-11-18T02:00:00Z, no run on record", lost_amid, NULL},
+    {"FRQ-2", AUDIT_FAIL,
+     "nightly: 2026-11-18T02:00:00Z, its run: skipped: denied: 3 due from 2026-11-17", denied_amid,
+     NULL},
+    {"FRQ-2", AUDIT_FAIL,
+     "nightly: 2026-11-18T02:00:00Z, its run: skipped: paused by ann: a migration", paused_amid,
+     NULL},
     {"FRQ-2", AUDIT_PASS, "nightly: 30 of 30 came", made_late, NULL},
     {"FRQ-2", AUDIT_FAIL, "nightly: 2026-11-20T02:00:00Z, its run: done", bad_newest, NULL},
     {"FRQ-2", AUDIT_PASS, "nightly: 30 of 30 came", running_newest, NULL},

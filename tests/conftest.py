@@ -38,8 +38,10 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than a few seconds; left out by run.sh --quick")
     # A terminated run ends as an interrupted one does: fixtures stop their servers.
     # A worker of pytest -n may not be the main thread, and ends with the process that started it.
+    # What a shell starts in the background ignores SIGINT, and so would all that it starts.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_generate_tests(metafunc):

@@ -374,6 +374,11 @@ int hooks_before(struct hooks *hooks, char *why, size_t size, bool *ret_skips, s
     struct error reason = ERROR_NONE;
     for (size_t i = 0; i < list->count; i++) {
         const char *program = list->programs[i].items[0];
+        if (work_interrupted(&reason)) {
+            if (err)
+                *err = reason;
+            return reason.code;
+        }
         int rc = run_program(hooks, HOOK_BEFORE, &list->programs[i], ret_skips, &reason);
         if (rc) {
             /* What ends the run is said as it is where no program runs. */

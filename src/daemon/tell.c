@@ -442,7 +442,7 @@ static void deliver(struct daemon *daemon, struct roster_policy *policy, int64_t
         look_after(daemon, notifier, boot_us);
     if (notifier->task || notifier->not_before_us > boot_us)
         return;
-    int rc = outbox_next_us(daemon->journal, notifier->cluster, &next_us, &err);
+    int rc = outbox_next_us(daemon->journal, notifier->cluster, now_us, &next_us, &err);
     if (rc)
         note_outbox(telling, notifier->cluster, rc, &err);
     else if (next_us <= now_us)
@@ -451,12 +451,14 @@ static void deliver(struct daemon *daemon, struct roster_policy *policy, int64_t
         telling->next_us = next_us;
 }
 
-/* Of a cluster whose policy is gone nothing is left but to see the end of its child. */
+/* Of a cluster whose policy is gone, or tells nobody any more, nothing is left but to see the end
+ * of its child. */
 static void look_after_gone(struct daemon *daemon, int64_t boot_us)
 {
     for (size_t i = 0; i < daemon->telling->count; i++) {
         struct notifier *notifier = &daemon->telling->notifiers[i];
-        if (notifier->task && !policy_of(daemon, notifier->cluster))
+        const struct policy *policy = policy_of(daemon, notifier->cluster);
+        if (notifier->task && (!policy || policy->notify_count == 0))
             look_after(daemon, notifier, boot_us);
     }
 }

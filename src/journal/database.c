@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/utf8.h"
 
 static const char SCHEMA[] =
     "CREATE TABLE runs ("
@@ -265,6 +266,7 @@ void database_text(struct statement *query, int column, char *text, size_t size)
 {
     const unsigned char *value = sqlite3_column_text(query->handle, column);
     snprintf(text, size, "%s", value ? (const char *)value : "");
+    utf8_mend(text); /* a server's or a person's words may be of another encoding, or cut */
 }
 
 static int read_version(struct journal *journal, int64_t *ret_version, struct error *err)

@@ -10,6 +10,9 @@
     " state = 'failed'"
 #define COLUMNS COLUMNS_NO_EVENT ", event"
 
+/* No row waits as long: the clock was set back since, and the row would keep all behind it. */
+#define WAIT_FAR_US (2 * OUTBOX_WAIT_MAX_US)
+
 /* -- putting down --------------------------------------------------------------------------- */
 
 static int count_rows(struct journal *journal, const char *cluster, const char *target,
@@ -121,8 +124,9 @@ int outbox_take_due(struct journal *journal, const char *cluster, int64_t now_us
     int rc = database_query(journal, &query, err,
                             "SELECT " COLUMNS " FROM notices WHERE id IN (SELECT min(id)"
                             " FROM notices WHERE cluster = ? AND state = 'pending'"
-                            " GROUP BY target) AND next_us <= ? ORDER BY id LIMIT ?",
-                            "tii", cluster, now_us, (int64_t)OUTBOX_DUE_MAX);
+                            " GROUP BY target) AND (next_us <= ? OR next_us > ?)"
+                            " ORDER BY id LIMIT ?",
+                            "tiii", cluster, now_us, now_us + WAIT_FAR_US, (int64_t)OUTBOX_DUE_MAX);
     while (!rc && !(rc = database_step(journal, query, &has_row, err)) && has_row)
         rc = fill(query, &notices[count++], err);
     if (rc) {
@@ -177,16 +181,16 @@ static int fetch(struct journal *journal, struct statement *query, int64_t *ret_
     return rc;
 }
 
-int outbox_next_us(struct journal *journal, const char *cluster, int64_t *ret_next_us,
-                   struct error *err)
+int outbox_next_us(struct journal *journal, const char *cluster, int64_t now_us,
+                   int64_t *ret_next_us, struct error *err)
 {
     _cleanup_(statement_freep) struct statement *query = NULL;
     int64_t next_us = INSTANT_NONE;
     int rc = database_query(journal, &query, err,
-                            "SELECT min(next_us) FROM notices WHERE id IN (SELECT min(id)"
-                            " FROM notices WHERE cluster = ? AND state = 'pending'"
-                            " GROUP BY target)",
-                            "t", cluster);
+                            "SELECT min(iif(next_us > ?, ?, next_us)) FROM notices WHERE id IN"
+                            " (SELECT min(id) FROM notices WHERE cluster = ?"
+                            " AND state = 'pending' GROUP BY target)",
+                            "iit", now_us + WAIT_FAR_US, now_us, cluster);
     if (!rc)
         rc = fetch(journal, query, &next_us, err);
     if (!rc)

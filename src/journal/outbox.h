@@ -74,8 +74,8 @@ int outbox_failed(struct journal *journal, const struct outbox_notice *notice, b
                   const char *message, int64_t now_us, int64_t *ret_next_us, struct error *err);
 
 /* When the next row of the cluster is due; INT64_MAX: none is pending. */
-int outbox_next_us(struct journal *journal, const char *cluster, int64_t *ret_next_us,
-                   struct error *err);
+int outbox_next_us(struct journal *journal, const char *cluster, int64_t now_us,
+                   int64_t *ret_next_us, struct error *err);
 
 /* When such an event of the job was last put down for the target, INSTANT_NONE: never; and how many
  * since from_us. */

@@ -156,7 +156,8 @@ static void deliver_pending(struct around *around, int64_t until_us)
         int rc =
             notify_pending(around->journal, around->policy, until_us, take_told, around, &error);
         if (!rc)
-            rc = outbox_next_us(around->journal, around->policy->cluster, &next_us, &error);
+            rc = outbox_next_us(around->journal, around->policy->cluster, instant_now_us(),
+                                &next_us, &error);
         if (rc) {
             say(around, NULL, &error);
             return;

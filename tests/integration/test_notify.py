@@ -1,10 +1,13 @@
 """Telling people: `notify` and `run --notify` against receivers that are real servers."""
 import json
+import signal
 import sqlite3
+import subprocess
 import time
 
 import pytest
 from cairn import assert_error
+from pg import wait_until
 from told import HttpReceiver, SmtpReceiver, certificate
 
 pytestmark = pytest.mark.stores("file")
@@ -34,10 +37,10 @@ def no_secret(run, *secrets):
         assert secret not in run.out and secret not in run.err, str(run)
 
 
-def add_to_outbox(ws, target, kind="failure", count=1):
+def add_to_outbox(ws, target, kind="failure", count=1, state="pending"):
     """What the daemon does when something happened; the table is in src/journal/README.md."""
     now = int(time.time() * 1e6)
-    columns = {"cluster": "demo", "job": "nightly", "target": target, "kind": kind, "created_us": now, "next_us": now, "state": "pending",
+    columns = {"cluster": "demo", "job": "nightly", "target": target, "kind": kind, "created_us": now, "next_us": now, "state": state,
                "attempts": 0, "error": ""}
     with sqlite3.connect(ws.state / "journal.db") as db:
         for i in range(count):
@@ -169,6 +172,31 @@ def test_refused_then_accepted(workspace, http):
     assert pending(ws) == (0, 1) and "could not be told" in ws.run("notify", "demo").out
     add_to_outbox(ws, "webhook-0123456789ab")
     assert "no longer has the target webhook-0123456789ab" in ws.run("notify", "demo", "--pending").err
+
+
+def children(daemon):
+    return subprocess.run(["ps", "-o", "pid=", "--ppid", str(daemon.process.pid)], capture_output=True, text=True).stdout.split()
+
+
+def test_the_daemon_tells_of_a_failure_among_successes(workspace, http):
+    """However many successes it told of within the hour; and it sees the end of who delivers when nobody is to be told any more."""
+    http.answers = ["hang"]
+    ws = telling(workspace, [{"webhook": http.url("/hook"), "on": ["success", "failure"]}])
+    ws.policy["jobs"]["nightly"].update(schedule="* * * * * *", seconds=True)
+    ws.policy["postgres"]["connection"] = "postgresql:///small?host=/nowhere"
+    ws.write()
+    ws.run("run", "demo/prune", expect=None)
+    add_to_outbox(ws, ws.run("notify", "demo", json=True).json["targets"][0]["key"], "success", count=20, state="delivered")
+    with ws.start("daemon") as daemon:
+        wait_until(lambda: http.requests, 20, "the failure is told")
+        assert http.events[0]["event"] == "failure" and "/nowhere" in http.events[0]["cause"]
+        ws.policy["notify"], ws.policy["jobs"]["nightly"]["schedule"] = [], "0 0 1 1 * 0"
+        ws.write()
+        daemon.signal(signal.SIGHUP)
+        wait_until(lambda: "policies read again" in daemon.err, 20, "the new policy")
+        assert "stays in force" not in daemon.err and children(daemon), "who delivers has not ended"
+        http.released.set()
+        wait_until(lambda: not children(daemon), 20, "its end is seen")
 
 
 def test_policy_on_stdin(workspace, http):

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "journal/journal.h"
+#include "journal/pause.h"
 
 #define DUE_US INT64_C(1000000000)
 
@@ -451,6 +452,32 @@ static void test_brings_an_older_file_up_to_date(void **state)
     journal_free(journal);
 }
 
+/* A server's words in another encoding, and a person's: they must not make JSON impossible. */
+static void test_words_are_read_as_utf8(void **state)
+{
+    (void)state;
+    _cleanup_(journal_freep) struct journal *journal = open_journal(JOURNAL_WRITE);
+    struct journal_run run = run_of("nightly", DUE_US, 1), found;
+    struct journal_pause pause = {.cluster = "main",
+                                  .job = "nightly",
+                                  .from_us = DUE_US,
+                                  .until_us = INSTANT_NONE,
+                                  .who = "ren\xe9",
+                                  .reason = "d\xc3\xa9j\xe0 vu"};
+    bool is_paused = false;
+    assert_true(claim(journal, &run));
+    strncpy(run.message, "Verbindung verweigert \xfc", sizeof(run.message) - 1);
+    finish(journal, &run, OUTCOME_FAILED);
+    assert_int_equal(journal_find(journal, run.run_id, &found, NULL), 0);
+    assert_string_equal(found.message, "Verbindung verweigert ?");
+    assert_int_equal(journal_pause(journal, &pause, NULL), 0);
+    assert_int_equal(
+        journal_paused_at(journal, "main", "nightly", DUE_US, &is_paused, &pause, NULL), 0);
+    assert_true(is_paused);
+    assert_string_equal(pause.who, "ren?");
+    assert_string_equal(pause.reason, "d\xc3\xa9j? vu");
+}
+
 #define ROW(function) cmocka_unit_test_setup_teardown(function, make_folder, remove_folder)
 
 int main(void)
@@ -467,6 +494,7 @@ int main(void)
         ROW(test_accounts_by_schedule),
         ROW(test_forgets_the_future),
         ROW(test_a_heartbeat_names_its_process),
+        ROW(test_words_are_read_as_utf8),
         ROW(test_a_file_of_noise_is_moved_aside),
         ROW(test_a_damaged_page_is_found_at_the_daemons_start),
         ROW(test_sees_that_its_file_is_gone),

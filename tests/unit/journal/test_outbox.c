@@ -114,7 +114,7 @@ static void test_waits_double_and_end(void **state)
     assert_int_equal(counts_of("shop").failed, 1);
     assert_int_equal(counts_of("shop").last_failed_us, NOW_US);
     due("shop", now_us + US_PER_DAY, NULL, "");
-    assert_int_equal(outbox_next_us(journal, "shop", &next_us, &err), 0);
+    assert_int_equal(outbox_next_us(journal, "shop", NOW_US, &next_us, &err), 0);
     assert_true(next_us == INT64_MAX);
 }
 
@@ -142,11 +142,41 @@ static void test_knows_when_a_target_was_told(void **state)
     assert_int_equal(last_us, NOW_US + 5);
     assert_int_equal(outbox_last(journal, "shop", "weekly", "a", "failure", &last_us, &err), 0);
     assert_int_equal(last_us, INSTANT_NONE);
-    add("shop", "a", "failure", NOW_US + 9);
+    assert_int_equal(
+        outbox_count_since(journal, "shop", "nightly", "a", "failure", NOW_US, &count, &err), 0);
+    assert_int_equal(count, 2);
     assert_int_equal(
         outbox_count_since(journal, "shop", "nightly", "a", "failure", NOW_US + 5, &count, &err),
         0);
-    assert_int_equal(count, 2);
+    assert_int_equal(count, 1);
+}
+
+/* However many successes came since: else nobody would be told that it is well again. */
+static void test_remembers_what_was_told_long_ago(void **state)
+{
+    int64_t last_us = 0;
+    struct outbox_notice notice;
+    (void)state;
+    add("shop", "a", "failure", NOW_US);
+    for (int i = 1; i <= OUTBOX_KEPT_MAX + 50; i++) {
+        due("shop", NOW_US + i, &notice, i == 1 ? "a:failure " : "a:success ");
+        assert_int_equal(outbox_delivered(journal, notice.id, NOW_US + i, &err), 0);
+        add("shop", "a", "success", NOW_US + i);
+    }
+    assert_int_equal(outbox_last(journal, "shop", "nightly", "a", "failure", &last_us, &err), 0);
+    assert_int_equal(last_us, NOW_US);
+}
+
+/* A row of a clock that was a year ahead must not keep back what comes after it. */
+static void test_a_clock_set_back_holds_nothing_up(void **state)
+{
+    int64_t next_us = 0;
+    (void)state;
+    add("shop", "a", "failure", NOW_US + 366 * US_PER_DAY);
+    add("shop", "a", "recovery", NOW_US);
+    assert_int_equal(outbox_next_us(journal, "shop", NOW_US, &next_us, &err), 0);
+    assert_int_equal(next_us, NOW_US);
+    due("shop", NOW_US, NULL, "a:failure ");
 }
 
 static void test_is_bounded(void **state)
@@ -256,6 +286,8 @@ int main(void)
         ROW(test_waits_double_and_end),
         ROW(test_what_cannot_pass_is_given_up_at_once),
         ROW(test_knows_when_a_target_was_told),
+        ROW(test_remembers_what_was_told_long_ago),
+        ROW(test_a_clock_set_back_holds_nothing_up),
         ROW(test_is_bounded),
         ROW(test_the_last_of_each_kind_is_kept),
         ROW(test_shows_what_is_not_told),

@@ -197,7 +197,13 @@ systemctl disable --now $SERVICE 2>/dev/null
 install_package second.deb >/tmp/install.log
 check "an upgrade does not start what was disabled" not systemctl --quiet is-active $SERVICE
 systemctl start $SERVICE
-apt-get -y -qq purge pgcairn >/tmp/install.log 2>&1
+mkdir -p /root/others /var/lib/pgcairn/mounted /var/lib/pgcairn/deep/mounted
+touch /root/others/file
+mount --bind /root/others /var/lib/pgcairn/mounted
+mount --bind /root/others /var/lib/pgcairn/deep/mounted
+check "it is purged" apt-get -y -qq purge pgcairn
+umount /var/lib/pgcairn/mounted /var/lib/pgcairn/deep/mounted
+check "purge leaves what is mounted among the state" test -e /root/others/file
 check "purge takes the policies" test ! -e /etc/pgcairn
 check "purge takes the journal" test ! -e /var/lib/pgcairn/journal.db
 check "purge keeps a repository" test -e /srv/pgcairn/pgcairn.json

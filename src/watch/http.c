@@ -270,7 +270,10 @@ static void *serve(void *context)
         if (poll(watched, ARRAY_SIZE(watched), find_timeout(http)) < 0 && errno != EINTR)
             break;
         end_slow_ones(http);
+        bool was_busy = http->visitors != NULL;
         MHD_run(http->daemon);
+        if (was_busy && !http->visitors) /* where they were too many, this one listens again */
+            MHD_run(http->daemon);
     }
     return NULL;
 }

@@ -330,6 +330,17 @@ def test_no_client_delays_a_job(workspace, database):
             client.close()
 
 
+def test_listens_again_when_too_many_have_gone(workspace):
+    """They came at once, say nothing and are ended at once: who waited in the kernel meanwhile is answered then."""
+    ws = workspace(["small"], jobs={"yearly": {"type": "prune", "schedule": "0 0 1 1 *"}})
+    with ws.start("daemon", "--listen", "127.0.0.1:0") as daemon:
+        where = address(daemon)
+        quiet = connect(where, 300)
+        wait_until(lambda: answers(where, "/healthz"), 20, "room for an honest client")
+        for client in quiet:
+            client.close()
+
+
 def seconds(clock):
     hours, minutes, rest = clock.split(":")
     return int(hours) * 3600 + int(minutes) * 60 + float(rest)

@@ -66,7 +66,9 @@ static int find_program(const char *name, char **ret_path, struct error *err)
         free(candidate);
         path += length + (path[length] == ':');
     }
-    return error_set(err, ERR_NOT_FOUND, "program \"%s\" is not on the PATH", name);
+    error_set(err, ERR_NOT_FOUND, "program \"%s\" is not on the PATH", name);
+    error_hint(err, "check its name; install it, or give its whole path");
+    return ERR_NOT_FOUND;
 }
 
 int child_check_program(const char *name, struct error *err)

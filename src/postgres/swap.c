@@ -5,7 +5,7 @@
 
 #include "postgres/connection.h"
 
-enum { SQL_LIMIT = 4096, STEP_MS = 200, SESSIONS_SHOWN = 400 };
+enum { SQL_LIMIT = 4096, STEP_MS = 200, SESSIONS_SHOWN = 400, ASK_AGAIN_MAX = 20 };
 
 static const char APPLICATION[] = "pgcairn swap";
 
@@ -13,6 +13,7 @@ struct swapping {
     const struct pg_swap *swap;
     PGconn *conn;   /* renames */
     PGconn *other;  /* looks and ends sessions meanwhile */
+    int64_t oid;    /* of the replacement */
     bool is_in_use; /* why the server did not rename */
 };
 
@@ -22,18 +23,29 @@ static void swapping_clear(struct swapping *swapping)
     PQfinish(swapping->other);
 }
 
+/* 0 when there is none of that name. */
+static int find_oid(PGconn *conn, const char *name, int64_t *ret_oid, struct error *err)
+{
+    _cleanup_(pg_result_freep) PGresult *result = NULL;
+    int rc = pg_query(conn, &result, err,
+                      "select oid from pg_catalog.pg_database where datname = $1", name, NULL);
+    if (!rc)
+        *ret_oid = PQntuples(result) > 0 ? pg_integer(result, 0, 0) : 0;
+    return rc;
+}
+
 /* Whether the database is there, and the one that was meant. */
 static int look(struct swapping *swapping, bool *ret_is_there, struct error *err)
 {
-    _cleanup_(pg_result_freep) PGresult *result = NULL;
     const struct pg_swap *swap = swapping->swap;
-    int rc =
-        pg_query(swapping->other, &result, err,
-                 "select oid from pg_catalog.pg_database where datname = $1", swap->name, NULL);
+    int64_t oid = 0;
+    int rc = find_oid(swapping->other, swap->replacement, &swapping->oid, err);
+    if (!rc)
+        rc = find_oid(swapping->other, swap->name, &oid, err);
     if (rc)
         return rc;
-    *ret_is_there = PQntuples(result) > 0;
-    if (!*ret_is_there || pg_integer(result, 0, 0) == swap->oid)
+    *ret_is_there = oid != 0;
+    if (oid == 0 || oid == swap->oid)
         return 0;
     error_set(err, ERR_CONFLICT, "database \"%s\" is another one than before: it was made anew",
               swap->name);
@@ -113,6 +125,31 @@ static void name_sessions(struct swapping *swapping, char text[SESSIONS_SHOWN])
                  (long long)pg_integer(result, 0, 1), pg_text(result, 0, 0));
 }
 
+/* The connection was lost before the reply came: only the server knows what became of it. */
+static int ask_again(const char *conninfo, const struct swapping *swapping, struct error *err)
+{
+    const struct pg_swap *swap = swapping->swap;
+    struct error lost = err ? *err : (struct error)ERROR_NONE;
+    for (int i = 0; i < ASK_AGAIN_MAX; i++) {
+        _cleanup_(pg_conn_freep) PGconn *conn = NULL;
+        int64_t oid = 0;
+        int rc = pg_connect_maintenance(conninfo, APPLICATION, &conn, NULL);
+        if (!rc)
+            rc = find_oid(conn, swap->name, &oid, NULL);
+        if (!rc && swapping->oid != 0 && oid == swapping->oid) {
+            error_clear(err);
+            return 0;
+        }
+        if (!rc)
+            return lost.code;
+        poll(NULL, 0, STEP_MS);
+    }
+    error_set(err, ERR_UNKNOWN, "whether \"%s\" stands in the place of \"%s\" is not known: %.600s",
+              swap->replacement, swap->name, lost.message);
+    error_hint(err, "if there is a database \"%s\", it does: look with psql -l", swap->keep_as);
+    return ERR_UNKNOWN;
+}
+
 int pg_swap_databases(const char *conninfo, const struct pg_swap *swap, struct error *err)
 {
     _cleanup_(swapping_clear) struct swapping swapping = {.swap = swap};
@@ -129,6 +166,8 @@ int pg_swap_databases(const char *conninfo, const struct pg_swap *swap, struct e
         rc = send_renames(&swapping, is_there, err);
     if (!rc)
         rc = await(&swapping, err);
+    if (rc == ERR_CONNECTION && swapping.oid != 0)
+        rc = ask_again(conninfo, &swapping, err);
     if (!rc || !swapping.is_in_use)
         return rc;
     name_sessions(&swapping, sessions);

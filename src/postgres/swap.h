@@ -26,7 +26,8 @@ struct pg_swap {
     bool terminate;
 };
 
-/* A database that is gone is no hindrance: its name is free. */
+/* A database that is gone is no hindrance: its name is free. ERR_UNKNOWN: the connection was lost,
+ * and the server does not tell any more what became of it. */
 int pg_swap_databases(const char *conninfo, const struct pg_swap *swap, struct error *err);
 
 #endif

@@ -64,10 +64,10 @@ int run_record_find(struct repository *repository, const char *job, int64_t due_
         *ret_found = false;
         return 0;
     }
-    if (!rc && parse(object, &record, &reason)) {
+    if (!rc && parse(object, &record, &reason))
         rc = error_prefix(&reason, "%s", key);
+    if (rc == ERR_CORRUPT)
         error_hint(&reason, "delete that object: the instant is done again then");
-    }
     if (rc) {
         if (err)
             *err = reason;

@@ -176,6 +176,8 @@ int guard_return(struct guarding *guarding, struct error *err)
     rc = guard_exclude_others(guarding, err);
     if (!rc)
         rc = pg_swap_databases(guarding->conninfo, &swap, err);
+    if (rc == ERR_UNKNOWN)
+        return error_prefix(err, "going back");
     if (rc)
         return tell_renames(guarding, restored, err);
     report->is_restored = true;

@@ -3,14 +3,16 @@ import json
 import os
 import shlex
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 from cairn import BINARY, assert_error
 from compare import assert_equal_databases
-from pg import BINDIR, clean_environment, wait_until
+from pg import BINDIR, PASSWORD, clean_environment, wait_until
 
 one_store = pytest.mark.stores("file")
 
@@ -202,6 +204,60 @@ def test_another_guard_came_meanwhile(workspace, shop, psql, server, tmp_path):
     assert ws.run("guard", "demo", "--restore-on-failure", "--", "sh", "-c", command, json=True, expect=1).json["restored"]
 
 
+class Proxy:
+    """Of the server, over TCP. It loses the reply to the change of names, and the connection."""
+
+    def __init__(self, server):
+        self.port = server.port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.lost = threading.Event()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def url(self, database):
+        return f"postgresql://postgres:{PASSWORD}@127.0.0.1:{self.listener.getsockname()[1]}/{database}"
+
+    def accept(self):
+        while True:
+            try:
+                client = self.listener.accept()[0]
+            except OSError:
+                return
+            server, doomed = socket.create_connection(("127.0.0.1", self.port)), threading.Event()
+            threading.Thread(target=self.pump, args=(client, server, doomed, True), daemon=True).start()
+            threading.Thread(target=self.pump, args=(server, client, doomed, False), daemon=True).start()
+
+    def pump(self, source, sink, doomed, is_request):
+        try:
+            while data := source.recv(1 << 16):
+                if is_request and b"_broken_" in data and b"alter database" in data:
+                    doomed.set()
+                if doomed.is_set() and not is_request:
+                    self.lost.set()
+                    break
+                sink.sendall(data)
+        except OSError:
+            pass
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+@one_store
+def test_the_reply_is_lost(workspace, shop, psql, server):
+    """The names have changed and nobody was told: the server is asked again."""
+    proxy = Proxy(server)
+    ws = workspace([shop], connection=proxy.url(shop))
+    try:
+        report = ws.run("guard", "demo", "--restore-on-failure", "--", *psql(HALF), json=True, expect=1).json
+    finally:
+        proxy.listener.close()
+    assert proxy.lost.is_set() and report["restored"], report
+    assert_equal_databases(server, "shop_twin", shop)
+    assert kept(server) == [report["kept_as"]] and evidence(ws)["restored"] is True
+
+
 # ---- what keeps the command from being started ----
 
 def test_no_dump_no_command(workspace, shop, tmp_path):
@@ -241,7 +297,7 @@ def test_refused(workspace, shop, tmp_path, options, rc, words):
 @one_store
 def test_mistyped_command_costs_no_dump(workspace, shop):
     ws = workspace([shop])
-    assert_error(ws.run("guard", "demo", "--", "no-such-migration-tool", expect=1), "no-such-migration-tool", "not started")
+    assert_error(ws.run("guard", "demo", "--", "no-such-migration-tool", expect=1), "no-such-migration-tool", "not started", "install it")
     run = ws.run("guard", "demo", "--", "PGPASSWORD=hunter2", "psql", expect=2)
     assert_error(run, "sets a variable", "not started")
     assert "hunter2" not in run.err

@@ -83,6 +83,11 @@ static void test_a_record_that_cannot_be_read_is_doubt(void **state)
     write_text(*state, "shop/runs/nightly/20261121T020000Z.json", "{\"job\":\"nightly\"}");
     assert_fails(lease_find_done(*state, &job, DUE_US, &found, &is_there, &fixture_err),
                  ERR_CORRUPT, "20261121T020000Z.json");
+    assert_non_null(strstr(fixture_err.hint, "delete that object"));
+    write_text(*state, "shop/runs/nightly/20261121T020000Z.json", "{");
+    assert_fails(lease_find_done(*state, &job, DUE_US, &found, &is_there, &fixture_err),
+                 ERR_CORRUPT, "20261121T020000Z.json");
+    assert_non_null(strstr(fixture_err.hint, "delete that object"));
 }
 
 static void make_backup(struct repository *repository, int64_t due_us, const char *job,

@@ -295,19 +295,6 @@ static int find_job(const struct policy *policy, const char *name,
     return error_hint(err, "give it one: jobs: {nightly: {type: dump, schedule: \"0 2 * * *\"}}");
 }
 
-static struct journal *open_journal(void)
-{
-    _cleanup_(freep) char *folder = NULL;
-    struct journal *journal = NULL;
-    struct error error = ERROR_NONE;
-    int rc = journal_folder(JOURNAL_WRITE, &folder, &error);
-    if (!rc)
-        rc = journal_open(folder, JOURNAL_WRITE, &journal, &error);
-    if (rc)
-        log_line(LOG_WARNING, "the dump's run is not recorded: %s", error.message);
-    return rc ? NULL : journal;
-}
-
 static int read_options(const struct arguments *arguments, struct guard_request *request,
                         struct error *err)
 {
@@ -357,7 +344,7 @@ static int run(const struct globals *globals, const struct arguments *arguments,
         return rc;
     person_name(holder);
     if (!request.dry_run)
-        journal = open_journal();
+        journal = opened_journal("the dump's run");
     telling.progress = progress;
     request.context = &telling;
     request.policy = opened.policy;

@@ -81,3 +81,20 @@ void opened_clear(struct opened *opened)
     policy_set_free(opened->set);
     *opened = (struct opened){0};
 }
+
+struct journal *opened_journal(const char *what)
+{
+    _cleanup_(freep) char *folder = NULL;
+    struct journal *journal = NULL;
+    struct error error = ERROR_NONE;
+    int rc = journal_folder(JOURNAL_WRITE, &folder, &error);
+    if (!rc)
+        rc = journal_open(folder, JOURNAL_WRITE, &journal, &error);
+    if (rc) {
+        log_line(LOG_WARNING, "%s is not recorded: %s", what, error.message);
+        return NULL;
+    }
+    if (journal_notice(journal))
+        log_line(LOG_WARNING, "%s", journal_notice(journal));
+    return journal;
+}

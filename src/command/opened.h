@@ -8,6 +8,7 @@
 #define PGCAIRN_COMMAND_OPENED_H
 
 #include "command/command.h"
+#include "journal/journal.h"
 #include "repository/repository.h"
 #include "work/policy_load.h"
 #include "work/zones.h"
@@ -29,5 +30,9 @@ int opened_job(const struct globals *globals, const char *cluster_and_job,
 int opened_cluster(const struct globals *globals, const char *cluster, struct opened *ret_opened,
                    struct error *err);
 void opened_clear(struct opened *opened);
+
+/* The journal to write to. A run without one is a run still: that `what` is not recorded is a
+ * warning, and the answer NULL. */
+struct journal *opened_journal(const char *what);
 
 #endif

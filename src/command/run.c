@@ -153,24 +153,6 @@ static int find_job(const struct globals *globals, const struct arguments *argum
     return request->job ? 0 : error_set(err, ERR_USAGE, "the policy has no such job");
 }
 
-/* A run without a journal is a run still: the reason it is not recorded is a warning. */
-static struct journal *open_journal(void)
-{
-    _cleanup_(freep) char *folder = NULL;
-    struct journal *journal = NULL;
-    struct error error = ERROR_NONE;
-    int rc = journal_folder(JOURNAL_WRITE, &folder, &error);
-    if (!rc)
-        rc = journal_open(folder, JOURNAL_WRITE, &journal, &error);
-    if (rc) {
-        log_line(LOG_WARNING, "this run is not recorded: %s", error.message);
-        return NULL;
-    }
-    if (journal_notice(journal))
-        log_line(LOG_WARNING, "%s", journal_notice(journal));
-    return journal;
-}
-
 static int read_options(const struct arguments *arguments, struct run_request *request,
                         struct error *err)
 {
@@ -299,7 +281,7 @@ static int command_run_job(const struct globals *globals, const struct arguments
         rc = progress_new(globals->quiet, counted_items(request.job->type), &progress, err);
     if (rc)
         return rc;
-    journal = open_journal();
+    journal = opened_journal("this run");
     request.journal = journal;
     request.context = &context;
     context.progress = progress;

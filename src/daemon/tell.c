@@ -6,6 +6,7 @@
 #include "daemon/say.h"
 #include "daemon/state.h"
 #include "journal/outbox.h"
+#include "notify/around.h"
 #include "notify/post.h"
 #include "notify/stale.h"
 
@@ -91,23 +92,12 @@ static const struct policy *policy_of(const struct daemon *daemon, const char *c
 
 /* -- what happened -------------------------------------------------------------------------- */
 
+/* Put down by put(), which knows the host. */
 static struct notify_event event_of(const struct daemon *daemon, enum notify_event_kind kind,
                                     const struct journal_run *run)
 {
-    struct notify_event event = notify_event_of(kind, daemon_now_us(daemon));
-    event.job = run->job;
-    event.type = run->type;
-    event.run_id = run->run_id;
-    event.outcome = journal_outcome_name(run->outcome);
-    event.code = run->error_code;
-    event.cause = run->message;
-    event.cure = run->hint;
-    event.backup_id = run->backup_id;
-    event.due_us = run->due_us;
-    event.started_us = run->started_us;
-    event.ended_us = run->ended_us;
-    event.attempt = run->attempt;
-    event.bytes_stored = run->bytes_stored;
+    struct notify_event event = notify_event_of_run(kind, run, "");
+    event.at_us = daemon_now_us(daemon);
     return event;
 }
 

@@ -56,7 +56,7 @@ def test_small_steps(workspace, database, tmp_path):
         back_us = clock.set(-6)
         seen = done_since(ws, back_us + 6 * SECOND, 1)
         every = dues(ws, "true")
-        assert every == list(range(every[0], seen[-1] + 1, STEP)), "a due instant is missing or there twice"
+        assert every[-1] >= seen[-1] and every == list(range(every[0], every[-1] + 1, STEP)), "a due instant is missing or there twice"
         before_us = clock.now_us()
         after_us = clock.set(20 * MINUTE)
         newest_us = done_since(ws, after_us - STEP, 1)[0]

@@ -124,11 +124,16 @@ static int find_earlier_claim(struct journal *journal, const struct journal_run 
     return rc ? rc : fetch_run(journal, query, ret_found, ret_run, err);
 }
 
-static int make_run_id(int64_t now_us, char run_id[JOURNAL_RUN_ID_MAX], struct error *err)
+static int make_run_id(const struct journal *journal, int64_t now_us,
+                       char run_id[JOURNAL_RUN_ID_MAX], struct error *err)
 {
     char random[RUN_ID_RANDOM + 1];
     struct civil at;
-    int rc = file_random_name(random, RUN_ID_RANDOM, err);
+    int rc = 0;
+    if (journal->outside)
+        journal->outside->random_name(random, RUN_ID_RANDOM, journal->outside->context);
+    else
+        rc = file_random_name(random, RUN_ID_RANDOM, err);
     if (rc)
         return rc;
     civil_from_seconds(now_us / US_PER_SECOND, &at);
@@ -154,7 +159,7 @@ int journal_claim(struct journal *journal, struct journal_run *run, bool *ret_cl
     bool found = false;
     mine.claimed_us = time_us(journal);
     find_self(journal, &mine.process);
-    int rc = make_run_id(mine.claimed_us, mine.run_id, err);
+    int rc = make_run_id(journal, mine.claimed_us, mine.run_id, err);
     if (!rc)
         rc = database_begin(journal, err);
     if (rc)

@@ -143,6 +143,8 @@ struct journal_outside {
     int64_t (*now_us)(void *context);
     void (*self)(struct process_identity *ret_self, void *context);
     bool (*is_alive)(const struct process_identity *process, void *context);
+    /* length letters and a NUL, of which ids are made */
+    void (*random_name)(char *name, size_t length, void *context);
     void *context;
 };
 void journal_ask(struct journal *journal, const struct journal_outside *outside);

@@ -96,8 +96,19 @@ static void sim_self(struct process_identity *ret_self, void *context)
     *ret_self = (struct process_identity){.pid = self_pid, .start_ticks = 1, .place = "sim"};
 }
 
-static const struct journal_outside OUTSIDE = {
-    .now_us = sim_now_us, .self = sim_self, .is_alive = sim_is_alive};
+/* Ids decide how long a retry waits: a month is the same each time. */
+static void sim_random_name(char *name, size_t length, void *context)
+{
+    (void)context;
+    for (size_t i = 0; i < length; i++)
+        name[i] = (char)('a' + random_below(26));
+    name[length] = '\0';
+}
+
+static const struct journal_outside OUTSIDE = {.now_us = sim_now_us,
+                                               .self = sim_self,
+                                               .is_alive = sim_is_alive,
+                                               .random_name = sim_random_name};
 
 /* What must hold whenever a run begins. */
 static void check_start(const struct task *task)

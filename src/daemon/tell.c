@@ -131,18 +131,12 @@ static void tell_trouble(struct daemon *daemon, const struct policy *policy,
 static void tell_success(struct daemon *daemon, const struct policy *policy,
                          const struct journal_run *run)
 {
-    static const enum notify_event_kind TROUBLES[] = {NOTIFY_FAILURE, NOTIFY_MISSED, NOTIFY_STALE};
     struct notify_event success = event_of(daemon, NOTIFY_SUCCESS, run),
                         recovery = event_of(daemon, NOTIFY_RECOVERY, run);
     struct error err = ERROR_NONE;
-    bool was_open = false, is_well_again = false;
-    for (size_t i = 0; i < ARRAY_SIZE(TROUBLES); i++) {
-        if (trouble_close(daemon->journal, run->cluster, run->job,
-                          notify_event_kind_name(TROUBLES[i]), &was_open, &err))
-            say_error(run->cluster, NULL, NULL, &err);
-        is_well_again |= was_open;
-        was_open = false;
-    }
+    bool is_well_again = false;
+    if (notify_end_troubles(daemon->journal, run->cluster, run->job, &is_well_again, &err))
+        say_error(run->cluster, NULL, NULL, &err);
     add_times(daemon, run->cluster, &success);
     put(daemon, policy, &success, INSTANT_NONE);
     add_times(daemon, run->cluster, &recovery);

@@ -125,20 +125,13 @@ static void put_down(struct around *around, const struct notify_event *event, in
 static void note_trouble(const struct around *around, const struct notify_event *event,
                          int64_t *ret_since_us, bool *ret_was_open)
 {
-    static const enum notify_event_kind TROUBLES[] = {NOTIFY_FAILURE, NOTIFY_MISSED, NOTIFY_STALE};
     struct journal *journal = around->journal;
-    bool was_open;
     if (event->kind == NOTIFY_FAILURE) {
         trouble_open(journal, event->cluster, event->job, notify_event_kind_name(NOTIFY_FAILURE),
                      event->at_us, ret_since_us, NULL);
         return;
     }
-    for (size_t i = 0; i < ARRAY_SIZE(TROUBLES); i++) {
-        was_open = false;
-        trouble_close(journal, event->cluster, event->job, notify_event_kind_name(TROUBLES[i]),
-                      &was_open, NULL);
-        *ret_was_open |= was_open;
-    }
+    notify_end_troubles(journal, event->cluster, event->job, ret_was_open, NULL);
 }
 
 static void take_told(const struct notify_told *told, void *context)

@@ -5,6 +5,9 @@
 #include "base/json.h"
 #include "journal/outbox.h"
 
+/* What lasts until the next success. */
+static const enum notify_event_kind TROUBLES[] = {NOTIFY_FAILURE, NOTIFY_MISSED, NOTIFY_STALE};
+
 /* A watchdog counts the runs, and is told of each. */
 static bool is_told_always(const struct policy_notify *notify, enum notify_event_kind kind)
 {
@@ -36,7 +39,6 @@ static int is_enough(struct journal *journal, const struct policy_notify *notify
 static int awaits_recovery(struct journal *journal, const struct policy_notify *notify,
                            const struct notify_event *event, bool *ret_awaits, struct error *err)
 {
-    static const enum notify_event_kind TROUBLES[] = {NOTIFY_FAILURE, NOTIFY_MISSED, NOTIFY_STALE};
     int64_t told_us = INSTANT_NONE, last_us = INSTANT_NONE;
     bool hears = false;
     int rc = outbox_last(journal, event->cluster, event->job, notify->key,
@@ -85,5 +87,20 @@ int notify_post(struct journal *journal, const struct policy *policy,
         rc = notify_post_to(journal, &policy->notify[i], event, since_us, &count, err);
     if (ret_count)
         *ret_count = count;
+    return rc;
+}
+
+int notify_end_troubles(struct journal *journal, const char *cluster, const char *job,
+                        bool *ret_was_open, struct error *err)
+{
+    int rc = 0;
+    *ret_was_open = false;
+    for (size_t i = 0; i < ARRAY_SIZE(TROUBLES); i++) {
+        bool was_open = false;
+        int failed = trouble_close(journal, cluster, job, notify_event_kind_name(TROUBLES[i]),
+                                   &was_open, rc ? NULL : err);
+        rc = rc ? rc : failed;
+        *ret_was_open |= was_open;
+    }
     return rc;
 }

@@ -3,8 +3,8 @@
  * news:
  *
  *     a trouble is told when it begins, and while it lasts again after `repeat:` of the entry
- *     what comes and goes all the time is told NOTIFY_PER_HOUR_MAX times an hour at most, of each
- * kind a recovery is told to those who were told of the trouble, and to those who never hear of any
+ *     each kind is told NOTIFY_PER_HOUR_MAX times an hour at most: some come and go all the time
+ *     a recovery is told to those who were told of the trouble, or never hear of any
  *     a success and a start always, and to a ping all that is of a run: a watchdog counts
  */
 #ifndef PGCAIRN_NOTIFY_POST_H
@@ -27,5 +27,10 @@ int notify_post(struct journal *journal, const struct policy *policy,
 int notify_post_to(struct journal *journal, const struct policy_notify *notify,
                    const struct notify_event *event, int64_t since_us, size_t *count,
                    struct error *err);
+
+/* A success ends every trouble of the job: whether there was one. Goes on after an error, and
+ * returns the first. */
+int notify_end_troubles(struct journal *journal, const char *cluster, const char *job,
+                        bool *ret_was_open, struct error *err);
 
 #endif

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 from contextlib import contextmanager
 
@@ -16,6 +15,7 @@ import pytest
 from cairn import CLUSTER, JOBS, assert_error
 from pg import BINDIR, PASSWORD, Server, as_user, own, wait_until
 from slow_dump import ROWS, copying, mid_dump, slow_workspace
+from test_daemon import rows
 
 DUE = "2026-11-21T02:00:00Z"
 RECORD = f"{CLUSTER}/runs/nightly/20261121T020000Z.json"
@@ -28,15 +28,6 @@ def other_host(ws):
     other.state = ws.folder / "state-of-the-other"
     other.state.mkdir(exist_ok=True)
     return other
-
-
-def rows(ws, where="1 = 1"):
-    try:
-        with sqlite3.connect(f"file:{ws.state}/journal.db?mode=ro", uri=True) as journal:
-            journal.row_factory = sqlite3.Row
-            return [dict(r) for r in journal.execute(f"select * from runs where {where} order by claimed_us")]
-    except sqlite3.DatabaseError:
-        return []
 
 
 def records(ws, job):
